@@ -1,0 +1,3 @@
+from medsafe_train.cli import main
+
+main()

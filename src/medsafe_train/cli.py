@@ -1,0 +1,156 @@
+"""The one door: composes the configuration with Hydra, checks it, and hands plain values to the pipeline."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from medsafe_train.config import Config, UserError, contradictions, shipped
+
+ENVIRONMENT = {
+    # Hydra shortens errors and exits with 1 by itself; the door does both, so it wants the exception.
+    "HYDRA_FULL_ERROR": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's ends in one line and exit code 2."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        register_recipes()
+        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(run)()
+    except UserError as error:
+        _exit(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _exit(explain(error))
+    except PermissionError as error:
+        _exit(f"no permission to write {error.filename}: choose another folder with outputs=FOLDER")
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def run(composed: DictConfig) -> None:
+    """Hydra's task: check the configuration, then run the pipeline in this run's folder."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        config = strict(composed)
+        from medsafe_train import pipeline
+
+        pipeline.run(config, folder)
+    except UserError:
+        _remove_if_empty(folder)
+        raise
+
+
+def strict(composed: DictConfig) -> Config:
+    """The composed configuration as dataclasses; raises UserError, with every mistake found, on what is not meant."""
+    problems = [
+        f"unknown key {key}{_nearest(key.split('.')[0] if key.startswith('recipe') else key, ['+recipe', *keys(Config)])}"
+        for key in _surplus(OmegaConf.to_container(composed, resolve=False), Config())
+    ]
+    if problems:
+        raise UserError("; ".join(problems))
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), composed))
+    assert isinstance(config, Config)
+    problems = contradictions(config)
+    if problems:
+        raise UserError("; ".join(problems))
+    return config
+
+
+def register_recipes() -> None:
+    """Make the schema and every file in recipes/ known to Hydra, wherever the working directory is."""
+    folder = shipped("recipes")
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise UserError(f"no recipes in {folder}: the installation is incomplete, install medsafe_train again")
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for file in files:
+        store.store(group="recipe", name=file.stem, node=OmegaConf.load(file), package="_global_")
+
+
+def keys(schema: Any, prefix: str = "") -> list[str]:
+    """All dotted names of a dataclass and the dataclasses in it."""
+    values = schema() if isinstance(schema, type) else schema
+    found = []
+    for field in fields(values):
+        found.append(prefix + field.name)
+        value = getattr(values, field.name)
+        if is_dataclass(value):
+            found += keys(value, f"{prefix}{field.name}.")
+    return found
+
+
+def explain(error: Exception) -> str:
+    """One line for an error of Hydra's or OmegaConf's, with the nearest names."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        options = list(error.options or [])
+        return f"unknown {group or 'configuration'} {name!r}{_nearest(name, options)}; there are: {', '.join(sorted(options))}"
+    text = " ".join(str(error).split())
+    if "No match in the defaults list" in text and (match := re.search(r"override '(\w+)'", text)):
+        return f"write +{match[1]}=NAME, with a plus" if match[1] == "recipe" else _unknown(match[1])
+    cause = " ".join(str(error.__cause__ or "").split())
+    if match := re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", text):
+        return _unknown(match[1] or match[2])
+    for place in (cause, text):
+        if match := re.search(r"(.*?) full_key: (\S+)", place):
+            problem = re.sub(r"^Error merging override \S+ ", "", match[1]).rstrip(".")
+            return f"{match[2]}: {problem}; write {match[2]}=VALUE with a value of that type"
+    return text or type(error).__name__
+
+
+def _unknown(key: str) -> str:
+    return f"unknown key {key}{_nearest(key, keys(Config)) or '; see python -m medsafe_train --help'}"
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if not close:  # the right leaf in the wrong place
+        leaf = name.rpartition(".")[2]
+        close = [other for other in names if other.rpartition(".")[2] == leaf]
+    return f": did you mean {' or '.join(close)}?" if close else ""
+
+
+def _surplus(given: Any, schema: Any, prefix: str = "") -> list[str]:
+    """Dotted names in a composed configuration that the schema does not have."""
+    names = {field.name for field in fields(schema)}
+    found = [f"{prefix}{key}" for key in given if key not in names]
+    for key in names & set(given):
+        inner = getattr(schema, key)
+        if is_dataclass(inner) and isinstance(given[key], dict):
+            found += _surplus(given[key], inner, f"{prefix}{key}.")
+    return found
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Take back the run's folder when nothing came of the run, so that a typing error leaves none behind."""
+    settings = folder / ".hydra"
+    if all(path == settings for path in folder.iterdir()):
+        for path in settings.glob("*"):
+            path.unlink()
+        if settings.exists():
+            settings.rmdir()
+        folder.rmdir()
+
+
+def _exit(text: str) -> None:
+    print(f"medsafe_train: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,235 @@
+"""Every setting of medsafe_train: the only schema and the only home of defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+
+class UserError(Exception):
+    """Something the user can mend; its text is one line: what is wrong, the value, the next step."""
+
+
+class Device(Enum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Dtype(Enum):
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Quantization(Enum):
+    none = "none"
+    nf4 = "nf4"
+
+
+class TrackingMode(Enum):
+    disabled = "disabled"
+    offline = "offline"
+    online = "online"
+
+
+@dataclass
+class ModelSettings:
+    path: str | None = None
+    """The model: a Hub id, or a folder with weights and tokenizer."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; resolved to a commit, which is recorded."""
+    prompt_format: str = "chat_template"
+    """How a conversation becomes text: chat_template (the tokenizer's own), alpaca, mistral, llama3."""
+    system_prompt: str | None = None
+    """A system message before every request, in training and in every evaluation."""
+    dtype: Dtype = Dtype.auto
+    """auto: float32 on a CPU, bfloat16 on a GPU."""
+    quantization: Quantization = Quantization.none
+    """nf4: 4-bit base weights with double quantisation (QLoRA), through bitsandbytes; needs a GPU to be fast."""
+    attn_implementation: str | None = None
+    """As transformers' from_pretrained takes it; unset: its own choice."""
+
+
+@dataclass
+class TeacherSettings:
+    name: str = "template"
+    """Who writes the safe responses: template (offline, grounded in the principle and the request's topic)."""
+
+
+@dataclass
+class DemonstrationsSettings:
+    harmful: list[str] = field(default_factory=lambda: ["harmful_requests"])
+    """Prompt sets of harmful requests (their train part), by name, or a JSONL/CSV file with a `prompt` column."""
+    benign: list[str] = field(default_factory=lambda: ["benign_twins"])
+    """Prompt sets of benign requests (their train part), answered by the base model itself (replay); may be empty."""
+    limit: int | None = None
+    """At most so many requests a set, spread evenly over the principles; unset: all."""
+    benign_limit: int | None = None
+    """The same for the benign sets; unset: as `limit`."""
+    max_new_tokens: int = 96
+    """Length of the base model's own answers to benign requests, in tokens; longer ones end at their last sentence."""
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+
+
+@dataclass
+class FinetuneSettings:
+    """LoRA (PEFT) and SFTTrainer (TRL); every name but `merge` is the library's own."""
+
+    r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    target_modules: Any = "all-linear"
+    """As peft takes it: "all-linear" or a list of module names."""
+    learning_rate: float = 2e-4
+    lr_scheduler_type: str = "linear"
+    warmup_steps: int = 10
+    num_train_epochs: float = 2.0
+    per_device_train_batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    max_length: int = 512
+    """In tokens; a demonstration that is longer is dropped and counted, never cut."""
+    packing: bool = False
+    gradient_checkpointing: bool = False
+    """Saves memory, costs time: on for 7B models and larger."""
+    optim: str = "adamw_torch"
+    save_steps: int = 25
+    """A checkpoint every so many steps; a killed run goes on from the last one."""
+    merge: bool = True
+    """Also write the merged 16-bit checkpoint that loads with plain from_pretrained."""
+
+
+@dataclass
+class EvaluationSettings:
+    harmful: list[str] = field(default_factory=lambda: ["harmful_requests"])
+    """Prompt sets whose requests are to be declined (their test part), by name or file."""
+    benign: list[str] = field(default_factory=lambda: ["benign_twins"])
+    """Prompt sets whose requests are to be answered (their test part), by name or file."""
+    limit: int | None = None
+    """At most so many prompts a set, spread evenly over the principles; unset: all."""
+    max_new_tokens: int = 128
+    """Length of an answer, in tokens."""
+    batch_tokens: int = 8192
+    """Tokens in one batch of answers, prompt and answer together, padding counted."""
+
+
+@dataclass
+class JudgeSettings:
+    name: str = "refusal"
+    """Who scores an answer: refusal (offline: full refusal, partial refusal, compliance)."""
+    min_coverage: float = 0.98
+    """Share of answers that must get a verdict; under it the stage fails."""
+
+
+@dataclass
+class MedicalQASettings:
+    benchmarks: list[str] = field(default_factory=lambda: ["medical_questions", "abstract_questions"])
+    """Benchmarks by name (conf/benchmark)."""
+    limit: int | None = None
+    """At most so many questions a benchmark, the first ones; unset: all."""
+    batch_tokens: int = 4096
+    """Tokens in one batch of questions, padding counted."""
+
+
+@dataclass
+class TrackingSettings:
+    mode: TrackingMode = TrackingMode.disabled
+    """disabled, offline (a local W&B run, no account) or online."""
+    project: str = "medsafe_train"
+
+
+@dataclass
+class Config:
+    name: str = "run"
+    """Names the run's folder; a recipe sets it."""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    demonstrations: DemonstrationsSettings = field(default_factory=DemonstrationsSettings)
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    medical_qa: MedicalQASettings = field(default_factory=MedicalQASettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    seed: int = 0
+    device: Device = Device.auto
+    """auto: a GPU where there is one."""
+    outputs: str = "outputs"
+    """Where artifacts and runs are kept."""
+    data_folder: str | None = None
+    """A folder with published data sets, read in place of the Hub and of public repositories."""
+    preflight: bool = False
+    """Print the plan (downloads, what is already made, memory, time) and stop."""
+
+
+def shipped(name: str) -> Path:
+    """The folder `conf`, `recipes` or `data` that ships with the project.
+
+    Inside an installed wheel it lies in the package; in a checkout, at its root.
+    """
+    package = Path(__file__).parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parents[1] / name
+
+
+def contradictions(config: Config) -> list[str]:
+    """What in a configuration cannot be meant, a sentence each with the next step; empty when all is well."""
+    found = []
+
+    def require(good: bool, text: str) -> None:
+        if not good:
+            found.append(text)
+
+    f, e, d = config.finetune, config.evaluation, config.demonstrations
+    names = ", ".join(sorted(p.stem for p in (shipped("conf") / "model").glob("*.yaml")))
+    require(
+        config.model.path is not None,
+        f"no model is named: add +recipe=quickstart, model=NAME ({names}) or model.path=FOLDER_OR_HUB_ID",
+    )
+    require(bool(d.harmful), "demonstrations.harmful is empty: name a prompt set, for example [harmful_requests]")
+    require(
+        bool(e.harmful or e.benign), "evaluation.harmful and evaluation.benign are both empty: nothing to measure"
+    )
+    for name, number in {
+        "finetune.r": f.r,
+        "finetune.per_device_train_batch_size": f.per_device_train_batch_size,
+        "finetune.gradient_accumulation_steps": f.gradient_accumulation_steps,
+        "finetune.max_length": f.max_length,
+        "finetune.save_steps": f.save_steps,
+        "finetune.num_train_epochs": f.num_train_epochs,
+        "finetune.learning_rate": f.learning_rate,
+        "evaluation.max_new_tokens": e.max_new_tokens,
+        "evaluation.batch_tokens": e.batch_tokens,
+        "demonstrations.max_new_tokens": d.max_new_tokens,
+        "medical_qa.batch_tokens": config.medical_qa.batch_tokens,
+    }.items():
+        require(number > 0, f"{name}={number} must be above 0")
+    for name, limit in {
+        "demonstrations.limit": d.limit,
+        "demonstrations.benign_limit": d.benign_limit,
+        "evaluation.limit": e.limit,
+        "medical_qa.limit": config.medical_qa.limit,
+    }.items():
+        require(limit is None or limit > 0, f"{name}={limit} must be above 0; leave it unset for all")
+    require(0 <= f.lora_dropout < 1, f"finetune.lora_dropout={f.lora_dropout} must be in [0, 1)")
+    require(0 <= config.judge.min_coverage <= 1, f"judge.min_coverage={config.judge.min_coverage} must be in [0, 1]")
+    require(
+        d.max_new_tokens < f.max_length,
+        f"demonstrations.max_new_tokens={d.max_new_tokens} leaves no room for the prompt in "
+        f"finetune.max_length={f.max_length}: raise max_length",
+    )
+    for both in set(e.harmful) & set(e.benign):
+        found.append(f"{both} is in both evaluation.harmful and evaluation.benign: a request cannot be both")
+    for both in set(d.harmful) & set(d.benign):
+        found.append(f"{both} is in both demonstrations.harmful and demonstrations.benign: a request cannot be both")
+    targets = f.target_modules
+    require(
+        targets == "all-linear" or (isinstance(targets, list) and all(isinstance(t, str) for t in targets) and targets),
+        f"finetune.target_modules={targets!r} must be all-linear or a list of module names, for example [q_proj,v_proj]",
+    )
+    if config.model.quantization is Quantization.nf4 and config.model.dtype is Dtype.float32:
+        found.append("model.quantization=nf4 with model.dtype=float32: compute in bfloat16 or float16 (model.dtype=auto)")
+    if config.device is Device.cpu and config.model.dtype is Dtype.float16:
+        found.append("model.dtype=float16 on device=cpu is slow and inexact: use float32 (model.dtype=auto) or bfloat16")
+    return found

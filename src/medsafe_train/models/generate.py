@@ -1,0 +1,78 @@
+"""Greedy answers in batches, kept item by item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medsafe_train import progress
+from medsafe_train.artifacts import Ledger
+from medsafe_train.models.load import Loaded
+
+
+def answer(
+    loaded: Loaded, items: list[tuple[str, list[int]]], max_new_tokens: int, batch_tokens: int, ledger: Ledger, what: str
+) -> None:
+    """Answer every (id, prompt tokens), greedily, and add `id, response, finish_reason` to the ledger.
+
+    `finish_reason` is `stop` or `length`. A batch holds at most `batch_tokens` tokens, padding and answer counted.
+    Batches depend on the items alone, not on what the ledger holds: an answer can differ in rounding with what it
+    is batched with, so a run that goes on after being killed repeats the batch it was in, and ends the same.
+    """
+    done = sum(id in ledger.records for id, _ in items)
+    with progress.bar(len(items), what, "answer") as bar:
+        bar.update(done)
+        for batch in batches(items, max_new_tokens, batch_tokens):
+            missing = sum(id not in ledger.records for id, _ in batch)
+            if missing:
+                ledger.add(_answer_batch(loaded, batch, max_new_tokens))
+                bar.update(missing)
+
+
+def batches(items: list[tuple[str, list[int]]], extra: int, batch_tokens: int) -> list[list[tuple[str, list[int]]]]:
+    """Items longest first, in batches whose padded size with `extra` tokens each stays within the budget."""
+    found: list[list[tuple[str, list[int]]]] = []
+    width = 0
+    for item in sorted(items, key=lambda item: -len(item[1])):
+        if not found or (len(found[-1]) + 1) * width > batch_tokens:
+            found.append([])
+            width = len(item[1]) + extra
+        found[-1].append(item)
+    return found
+
+
+def _answer_batch(loaded: Loaded, batch: list[tuple[str, list[int]]], max_new_tokens: int) -> list[dict[str, Any]]:
+    import torch
+
+    try:
+        new = generate(loaded, [ids for _, ids in batch], max_new_tokens)
+    except torch.cuda.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+        torch.cuda.empty_cache()
+        half = len(batch) // 2
+        return _answer_batch(loaded, batch[:half], max_new_tokens) + _answer_batch(loaded, batch[half:], max_new_tokens)
+    return [{"id": id, **_cut(loaded, ids)} for (id, _), ids in zip(batch, new, strict=True)]
+
+
+def generate(loaded: Loaded, prompts: list[list[int]], max_new_tokens: int) -> list[list[int]]:
+    """The new tokens for each prompt, greedily chosen; what follows the end of an answer is padding."""
+    import torch
+    from transformers import GenerationConfig
+
+    inputs = loaded.tokenizer.pad({"input_ids": prompts}, padding=True, return_tensors="pt").to(loaded.model.device)
+    # The model's own configuration may ask for sampling; ours replaces it.
+    settings = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(loaded.stop_ids),
+        pad_token_id=loaded.tokenizer.pad_token_id,
+    )
+    with torch.inference_mode():
+        output = loaded.model.generate(**inputs, generation_config=settings)
+    return output[:, inputs["input_ids"].shape[1] :].tolist()
+
+
+def _cut(loaded: Loaded, ids: list[int]) -> dict[str, str]:
+    end = next((n for n, id in enumerate(ids) if id in loaded.stop_ids), None)
+    text = loaded.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+    return {"response": text, "finish_reason": "length" if end is None else "stop"}

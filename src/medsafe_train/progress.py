@@ -1,0 +1,67 @@
+"""What a person sees while it runs: a line a stage, a bar in every long one, warnings."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+# Where output goes to a file, tables get the room they need.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
+seconds: dict[str, float] = {}
+
+
+@contextmanager
+def stage(name: str, what: str) -> Iterator[None]:
+    """Say what a stage does with which input, and afterwards how long it took.
+
+    The time is also kept in `seconds` under the stage's name, for the run's timings.
+    """
+    console.print(Text.assemble((f"{name:<15}", "bold"), what))
+    start = time.monotonic()
+    yield
+    took = time.monotonic() - start
+    seconds[name] = seconds.get(name, 0.0) + took
+    console.print(Text(f"{'':<15}done in {duration(took)}", style="dim"))
+
+
+def bar(total: int, what: str, unit: str = "item") -> Any:
+    """A progress bar on standard error; where that is no terminal, a line every quarter of a minute at most."""
+    from tqdm import tqdm
+
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        desc=f"  {what}",
+        unit=f" {unit}",
+        leave=False,
+        mininterval=0.2 if terminal else 15,
+        ncols=None if terminal else 90,
+    )
+
+
+def say(text: str) -> None:
+    """A line that belongs to the running stage."""
+    console.print(Text(f"{'':<15}{text}"))
+
+
+def warn(text: str) -> None:
+    """A warning, one line."""
+    console.print(Text.assemble(("warning: ", "bold yellow"), text))
+
+
+def duration(took: float) -> str:
+    """A duration in words: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if took < 10:
+        return f"{took:.1f} s"
+    whole = round(took)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

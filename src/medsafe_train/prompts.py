@@ -1,0 +1,154 @@
+"""The only place where text is shaped, for training and for every evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from medsafe_train.config import UserError
+from medsafe_train.sources.questions import Question
+
+# Shaping text is part of what makes an artifact: raise this when a shape below changes.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a conversation becomes text: a Jinja chat template, and what ends the assistant's turn."""
+
+    template: str | None
+    """None: the tokenizer's own"""
+    end_of_turn: str | None = None
+    """None: the tokenizer's EOS token"""
+
+
+# MedAlpaca and the paper's fine-tuning: the instruction format of Stanford Alpaca, in our words' order
+# (github.com/tatsu-lab/stanford_alpaca), which the models were trained on letter by letter.
+ALPACA = (
+    "{{ bos_token }}Below is an instruction that describes a task. Write a response that appropriately completes "
+    "the request.\n\n"
+    "{% for m in messages %}"
+    "{% if m['role'] == 'system' %}{{ m['content'] }}\n\n"
+    "{% elif m['role'] == 'user' %}### Instruction:\n{{ m['content'] }}\n\n"
+    "{% else %}### Response:\n{{ m['content'] }}{{ eos_token }}\n\n{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}### Response:\n{% endif %}"
+)
+# Mistral-Instruct and BioMistral (docs.mistral.ai, tokenization guide v1); a system message opens the first turn.
+MISTRAL = (
+    "{{ bos_token }}"
+    "{% set ns = namespace(system='') %}"
+    "{% for m in messages %}"
+    "{% if m['role'] == 'system' %}{% set ns.system = m['content'] + '\n\n' %}"
+    "{% elif m['role'] == 'user' %}[INST] {{ ns.system + m['content'] }} [/INST]{% set ns.system = '' %}"
+    "{% else %} {{ m['content'] }}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+# Llama-3-Instruct and OpenBioLLM (Meta's model card for Llama 3).
+LLAMA3 = (
+    "{{ bos_token }}"
+    "{% for m in messages %}"
+    "<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n{{ m['content'] | trim }}<|eot_id|>"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+FORMATS: dict[str, PromptFormat] = {
+    "chat_template": PromptFormat(None),
+    "alpaca": PromptFormat(ALPACA),
+    "mistral": PromptFormat(MISTRAL),
+    "llama3": PromptFormat(LLAMA3, "<|eot_id|>"),
+}
+
+
+def apply_format(tokenizer: Any, name: str) -> None:
+    """Make a tokenizer render conversations in a named format; the format then travels with the tokenizer.
+
+    Raises UserError for `chat_template` when the tokenizer has none, and for a format whose end of turn the
+    tokenizer does not know.
+    """
+    form = FORMATS[name]
+    if form.template is not None:
+        tokenizer.chat_template = form.template
+    if not tokenizer.chat_template:
+        others = ", ".join(name for name in FORMATS if name != "chat_template")
+        raise UserError(
+            f"model.prompt_format=chat_template, but the tokenizer has no chat template: choose the format that "
+            f"the model was trained with ({others})"
+        )
+    if form.end_of_turn and tokenizer.convert_tokens_to_ids(form.end_of_turn) in (None, tokenizer.unk_token_id):
+        raise UserError(f"model.prompt_format={name} needs the token {form.end_of_turn}, which this tokenizer lacks")
+
+
+def end_of_turn_id(tokenizer: Any, name: str) -> int:
+    """The token that ends every trained answer."""
+    end = FORMATS[name].end_of_turn
+    return tokenizer.convert_tokens_to_ids(end) if end else tokenizer.eos_token_id
+
+
+def prompt_text(tokenizer: Any, request: str, system_prompt: str | None = None) -> str:
+    """A request as the model sees it, up to where its answer begins; in training and in every evaluation."""
+    messages = [{"role": "user", "content": _plain(tokenizer, request)}]
+    if system_prompt:
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def prompt_ids(tokenizer: Any, request: str, system_prompt: str | None = None) -> list[int]:
+    """The tokens of `prompt_text`; the format itself places BOS, so none is added."""
+    return tokenizer(prompt_text(tokenizer, request, system_prompt), add_special_tokens=False)["input_ids"]
+
+
+def training_ids(
+    tokenizer: Any, prompt_format: str, request: str, response: str, system_prompt: str | None = None
+) -> tuple[list[int], list[int]]:
+    """The tokens of a prompt and of its response with the end of turn.
+
+    The first are exactly those of `prompt_ids`: what is trained on is what evaluation sees.
+    """
+    prompt = prompt_ids(tokenizer, request, system_prompt)
+    response = _plain(tokenizer, response)
+    text = prompt_text(tokenizer, request, system_prompt)
+    whole = tokenizer(text + response, add_special_tokens=False)["input_ids"]
+    # Where tokens do not merge over the border, the response is cut from the whole, as the model would continue it.
+    if whole[: len(prompt)] == prompt:
+        answer = whole[len(prompt) :]
+    else:
+        answer = tokenizer(response, add_special_tokens=False)["input_ids"]
+    return prompt, [*answer, end_of_turn_id(tokenizer, prompt_format)]
+
+
+def _plain(tokenizer: Any, text: str) -> str:
+    # A request or an answer may spell a control token; broken up, it is text and nothing else.
+    for token in tokenizer.all_special_tokens:
+        if len(token) > 1 and token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+LETTERS = "ABCDEFGHIJ"
+
+
+def question_text(style: str, question: Question) -> tuple[str, list[str]]:
+    """A question's text and the continuations to be compared, one an option.
+
+    `medqa` and `pubmedqa` are worded as in lm-evaluation-harness 0.4.13 (tasks medqa_4options, pubmedqa); `cloze`
+    compares the options' texts.
+    """
+    if style == "medqa":
+        options = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, question.options, strict=False))
+        return f"Question: {question.question}\n{options}\nAnswer:", [f" {x}" for x in LETTERS[: len(question.options)]]
+    continuations = [f" {option}" for option in question.options]
+    if style == "pubmedqa":
+        return f"Abstract: {question.context}\nQuestion: {question.question}\nAnswer:", continuations
+    assert style == "cloze", style
+    return f"Question: {question.question}\nAnswer:", continuations
+
+
+def question_ids(tokenizer: Any, style: str, question: Question) -> tuple[list[int], list[list[int]]]:
+    """The tokens of a question and of each continuation, split where the question's own tokens end.
+
+    BOS is added where the tokenizer adds it by itself, as lm-evaluation-harness does.
+    """
+    text, continuations = question_text(style, question)
+    context = tokenizer(text)["input_ids"]
+    return context, [tokenizer(text + continuation)["input_ids"][len(context) :] for continuation in continuations]

@@ -1,0 +1,72 @@
+"""How a run was made: what the report says of it, and the files that lead from the run's folder to the artifacts."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from medsafe_train import artifacts, progress
+from medsafe_train.artifacts import LIBRARIES, Artifact
+from medsafe_train.config import Config
+from medsafe_train.preflight import Inputs
+from medsafe_train.stages.report import Evaluation
+
+# Settings that change where or how fast something is made, not what.
+ELSEWHERE = ("outputs", "data_folder", "preflight", "tracking", "device")
+
+
+def record(
+    config: Config,
+    inputs: Inputs,
+    demos: Artifact,
+    before: Evaluation,
+    adapter: Artifact,
+    after: Evaluation,
+    folder: Path,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the report says of the run, and where a reader finds its results.
+
+    Also writes `settings.yaml`, `artifacts.json` and `timings.json` (seconds, host) into the run's folder; what differs
+    from run to run without meaning stays out of the report.
+    """
+    made = {"demonstrations": demos, "finetune": adapter}
+    for arm, evaluation in (("before", before), ("after", after)):
+        for kind in ("responses", "verdicts", "answers"):
+            made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}
+    settings = plain(asdict(config))
+    artifacts.write_text(folder / "settings.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
+    artifacts.write_json(folder / "artifacts.json", {name: str(found.folder) for name, found in made.items()})
+    artifacts.write_json(folder / "timings.json", {"seconds": progress.seconds, "host": platform.node()})
+    counts = demos.json("counts.json")
+    about = {
+        "name": config.name,
+        "model": {**inputs.model.made_from(), "system_prompt": config.model.system_prompt},
+        "judge": {"name": config.judge.name, "validation": None},
+        "demonstrations": counts,
+        "finetune": adapter.json("counts.json"),
+        "merge_check": adapter.json("merge_check.json") if adapter.path("merge_check.json").exists() else None,
+        "prompt_sets": [s.describe() for s in inputs.sets],
+        "training_sets": [s.describe() for s in inputs.harmful + inputs.benign],
+        "benchmarks": [b.describe() for b in inputs.benchmarks],
+        "artifacts": {name: found.id for name, found in made.items()},
+        "settings": {key: value for key, value in settings.items() if key not in ELSEWHERE},
+        "versions": {name: artifacts.library_version(name) for name in LIBRARIES},
+    }
+    places = {"report": str(folder / "report.md"), "adapter": str(adapter.path("adapter"))}
+    if config.finetune.merge:
+        places["checkpoint"] = str(adapter.path("merged"))
+    return about, places
+
+
+def plain(value: Any) -> Any:
+    """Settings as plain JSON values."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    return value.value if isinstance(value, Enum) else value

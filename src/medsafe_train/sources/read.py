@@ -1,0 +1,227 @@
+"""Rows of published files: local, downloaded or from the Hub, with the file and line of every complaint."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medsafe_train import artifacts
+from medsafe_train.config import UserError, shipped
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of a file, with where it stood."""
+
+    values: dict[str, Any]
+    place: str
+    """file:line, for complaints"""
+    file: str
+    """path or address of the file it came from"""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a published set is found: tried in this order, the first that is given or there."""
+
+    data: str | None = None
+    """A file in the project's own data/."""
+    folder: str | None = None
+    """Below `data_folder`; {a,b} and {1..9} stand for several files."""
+    url: str | None = None
+    """Addresses, with the same braces."""
+    hub: str | None = None
+    """A data set's Hub id."""
+    hub_name: str | None = None
+    hub_split: str | None = None
+    revision: str | None = None
+
+
+@dataclass
+class Table:
+    """Rows with the sha256 of what they came from."""
+
+    rows: list[Row] = field(default_factory=list)
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+def locate(location: Location, data_folder: str | None) -> list[str]:
+    """The files, addresses or Hub id that a location stands for here, without reading or fetching any.
+
+    Raises UserError when a file that must be there is not.
+    """
+    if location.data:
+        return [str(shipped("data") / location.data)]
+    if location.folder and data_folder:
+        files = [str(Path(data_folder) / name) for name in expand(location.folder)]
+        missing = [file for file in files if not Path(file).is_file()]
+        if not missing:
+            return files
+        if len(missing) < len(files) or not (location.url or location.hub):
+            raise UserError(f"no file {missing[0]}: data_folder={data_folder} lacks it; correct data_folder")
+    if location.url:
+        return expand(location.url)
+    return [f"hub:{location.hub}"]
+
+
+def read(location: Location, data_folder: str | None) -> Table:
+    """All rows of a location, fetched if need be."""
+    table = Table()
+    for place in locate(location, data_folder):
+        if place.startswith("hub:"):
+            _read_hub(location, table)
+            continue
+        path = fetch(place) if place.startswith("https://") else Path(place)
+        table.rows += read_file(path, place)
+        table.sha256[_short(place)] = artifacts.sha256(path)
+    return table
+
+
+def read_file(path: Path, shown: str | None = None) -> list[Row]:
+    """The rows of a JSONL, JSON or CSV file; UserError with file and line on anything that is none."""
+    shown = shown or str(path)
+    if not path.is_file():
+        raise UserError(f"no file {shown}: correct the path")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError(f"{shown}:{line}: not UTF-8: save the file in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{shown}: cannot be read ({error.strerror}): check its permissions") from None
+    if not text.strip():
+        raise UserError(f"{shown}: the file is empty: give one with at least one row")
+    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv}
+    if path.suffix not in readers:
+        raise UserError(f"{shown}: {path.suffix or 'no suffix'} is not known: give a .jsonl, .json or .csv file")
+    return [Row(values, f"{shown}:{line}", shown) for line, values in readers[path.suffix](text, shown)]
+
+
+def _jsonl(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, _object(_parse(line, f"{shown}:{number}"), f"{shown}:{number}")
+
+
+def _json(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    # A list of objects, or, as PubMedQA does it, one object with an id for each key.
+    content = _parse(text, shown)
+    if isinstance(content, dict):
+        content = [{"id": key, **value} if isinstance(value, dict) else {"id": key, "value": value} for key, value in content.items()]
+    for number, item in enumerate(content if isinstance(content, list) else [content], 1):
+        yield number, _object(item, f"{shown}:item {number}")
+
+
+def _csv(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise UserError(f"{shown}:{reader.line_num}: not as many fields as the header has: check commas and quotes")
+            yield reader.line_num, dict(row)
+    except csv.Error as error:
+        raise UserError(f"{shown}:{reader.line_num}: not CSV ({error}): check the quotes") from None
+
+
+def _parse(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{place}: not JSON ({error}): mend the line or remove it") from None
+
+
+def _object(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{place}: {type(value).__name__} where an object {{...}} is needed: mend the line or remove it")
+    return value
+
+
+def text_of(row: Row, column: str) -> str:
+    """A column's text, stripped; UserError when it is missing, empty or no text."""
+    if column not in row.values:
+        raise UserError(f"{row.place}: no column {column!r}; there are: {', '.join(map(str, row.values))}: rename one")
+    value = row.values[column]
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{row.place}: {column} is {value!r}: give a text that is not empty")
+    return value.strip()
+
+
+def unique_ids(items: Iterable[tuple[str, str]], what: str) -> None:
+    """UserError when two of (id, place) share an id."""
+    seen: dict[str, str] = {}
+    for id, place in items:
+        if id in seen:
+            raise UserError(f"{place}: {what} id {id!r} was used before, at {seen[id]}: give each its own")
+        seen[id] = place
+
+
+def expand(pattern: str) -> list[str]:
+    """The strings that a pattern with {a,b} and {1..9} stands for, in order."""
+    parts = re.split(r"(\{[^{}]*\})", pattern)
+    return ["".join(choice) for choice in itertools.product(*map(_alternatives, parts))]
+
+
+def _alternatives(part: str) -> list[str]:
+    if not part.startswith("{"):
+        return [part]
+    if match := re.fullmatch(r"\{(\d+)\.\.(\d+)\}", part):
+        return [str(n) for n in range(int(match[1]), int(match[2]) + 1)]
+    return part[1:-1].split(",")
+
+
+def cached(url: str) -> Path:
+    """Where a downloaded file is kept; its name carries a hash of the address, which names a commit."""
+    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return root / "medsafe_train" / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.rpartition('/')[2]}"
+
+
+def fetch(url: str) -> Path:
+    """A file from an address, downloaded once."""
+    path = cached(url)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                content = answer.read()
+        except (urllib.error.URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise UserError(f"cannot download {url} ({reason}): check the network, or give data_folder=FOLDER") from None
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_bytes(content)
+        partial.replace(path)
+    return path
+
+
+def _read_hub(location: Location, table: Table) -> None:
+    import datasets
+
+    assert location.hub is not None
+    try:
+        rows = datasets.load_dataset(
+            location.hub, location.hub_name, split=location.hub_split, revision=location.revision
+        )
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"cannot load {location.hub} from the Hub ({reason}): check the network and your access, "
+            "or give data_folder=FOLDER"
+        ) from None
+    shown = f"hub:{location.hub}"
+    table.rows += [Row(dict(row), f"{shown}:row {n}", shown) for n, row in enumerate(rows)]
+    table.sha256[shown] = artifacts.fingerprint([row.values for row in table.rows])
+
+
+def _short(place: str) -> str:
+    # The name of a file in records: where it lies on this machine is nobody's business.
+    return place if place.startswith("https://") else "/".join(Path(place).parts[-3:])

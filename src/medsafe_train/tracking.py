@@ -1,0 +1,66 @@
+"""The run in Weights & Biases: settings, training curve, stage times, every figure; the only file that imports wandb."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medsafe_train import progress
+from medsafe_train.artifacts import Artifact
+from medsafe_train.config import Config, TrackingMode
+from medsafe_train.provenance import plain
+
+
+class Tracker:
+    """Logs a finished pipeline run; without a W&B run it does nothing."""
+
+    def __init__(self, run: Any = None):
+        self.run = run
+
+    def finish(self, report: dict[str, Any], folder: Path, adapter: Artifact) -> None:
+        """Log the training curve, the seconds a stage took, and every figure of the report under its own key."""
+        if self.run is None:
+            return
+        for entry in adapter.records("training.jsonl"):
+            if "loss" in entry and "step" in entry:
+                numbers = {f"finetune/{key}": value for key, value in entry.items() if key != "step"}
+                self.run.log(numbers, step=entry["step"])
+        for key, figure in report["figures"].items():
+            self.run.summary[key] = figure["value"]
+            if figure["ci95"]:
+                self.run.summary[f"{key}/ci95_low"], self.run.summary[f"{key}/ci95_high"] = figure["ci95"]
+        for stage, took in progress.seconds.items():
+            self.run.summary[f"seconds/{stage}"] = took
+
+
+@contextmanager
+def start(config: Config, folder: Path) -> Iterator[Tracker]:
+    """A W&B run around the pipeline; offline needs no account, and W&B failing never stops the pipeline."""
+    if config.tracking.mode is TrackingMode.disabled:
+        yield Tracker()
+        return
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    try:
+        run = wandb.init(
+            project=config.tracking.project,
+            name=config.name,
+            mode=config.tracking.mode.value,
+            dir=str(folder),
+            config=plain(asdict(config)),
+        )
+    except Exception as error:
+        progress.warn(f"W&B could not start ({error}); the run goes on without it")
+        yield Tracker()
+        return
+    failed = 1
+    try:
+        yield Tracker(run)
+        failed = 0
+    finally:
+        run.finish(exit_code=failed)
