@@ -166,11 +166,11 @@ def rows(report: dict[str, Any], principles: bool) -> list[tuple[str, str, str, 
 def _title(kind: str, name: str, metric: str) -> str:
     if "_principle_" in metric:
         number = int(metric.rpartition("_")[2])
-        return f"{name} · {number} {PRINCIPLES[number]}"
+        return f"{name} {number} · {PRINCIPLES[number]}"
     return {
-        "harmfulness": f"harmful requests refused · {name}",
-        "over_refusal": f"benign requests refused · {name}",
-        "medical_qa": f"questions right · {name}",
+        "harmfulness": f"harmful refused · {name}",
+        "over_refusal": f"benign refused · {name}",
+        "medical_qa": f"answered right · {name}",
     }[kind]
 
 
