@@ -31,37 +31,56 @@ def main() -> None:
     """Run the command line; a mistake of the user's ends in one line and exit code 2."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    door = Door()
     try:
         register_recipes()
-        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(run)()
+        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(door.run)()
     except UserError as error:
-        _exit(str(error))
+        door.refuse(error)
     except (HydraException, OmegaConfBaseException) as error:
-        _exit(explain(error))
-    except PermissionError as error:
-        _exit(f"no permission to write {error.filename}: choose another folder with outputs=FOLDER")
+        door.refuse(explain(error))
+    except OSError as error:
+        if door.opened:
+            raise
+        door.refuse(f"{error.filename or 'outputs'} cannot be written ({error.strerror}): choose another folder with outputs=FOLDER")
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    sys.exit(door.exit_code)
 
 
-def run(composed: DictConfig) -> None:
-    """Hydra's task: check the configuration, then run the pipeline in this run's folder."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        config = strict(composed)
-        from medsafe_train import pipeline
+class Door:
+    """Runs Hydra's jobs and remembers whether one was refused: in a sweep the others still run."""
 
-        pipeline.run(config, folder)
-    except UserError:
-        _remove_if_empty(folder)
-        raise
+    def __init__(self) -> None:
+        self.opened = False
+        self.exit_code = 0
+
+    def run(self, composed: DictConfig) -> None:
+        """Hydra's task: check the configuration, then run the pipeline in this run's folder."""
+        self.opened = True
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            config = strict(composed)
+            from medsafe_train import pipeline
+
+            pipeline.run(config, folder)
+        except UserError as error:
+            # Raised on, Hydra would print a second line of its own.
+            self.refuse(error)
+        finally:
+            _remove_if_empty(folder)
+
+    def refuse(self, why: object) -> None:
+        """Say in one line what is wrong."""
+        print(f"medsafe_train: {' '.join(str(why).split())}", file=sys.stderr)
+        self.exit_code = 2
 
 
 def strict(composed: DictConfig) -> Config:
     """The composed configuration as dataclasses; raises UserError, with every mistake found, on what is not meant."""
     problems = [
-        f"unknown key {key}{_nearest(key.split('.')[0] if key.startswith('recipe') else key, ['+recipe', *keys(Config)])}"
+        f"unknown key {key}{_nearest(key, ['+recipe', *keys(Config)])}"
         for key in _surplus(OmegaConf.to_container(composed, resolve=False), Config())
     ]
     if problems:
@@ -122,9 +141,14 @@ def _unknown(key: str) -> str:
 
 
 def _nearest(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    """`: did you mean ...?`, looking first beside the name, then everywhere; empty when nothing is near."""
+    group, _, leaf = name.rpartition(".")
+    siblings = {other.rpartition(".")[2]: other for other in names if group and other.rpartition(".")[0] == group}
+    close = [siblings[near] for near in difflib.get_close_matches(leaf, siblings, n=3, cutoff=0.5)]
+    if not close and siblings:
+        return f"; {group} has: {', '.join(siblings)}"
+    close = close or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if not close:  # the right leaf in the wrong place
-        leaf = name.rpartition(".")[2]
         close = [other for other in names if other.rpartition(".")[2] == leaf]
     return f": did you mean {' or '.join(close)}?" if close else ""
 
@@ -141,16 +165,11 @@ def _surplus(given: Any, schema: Any, prefix: str = "") -> list[str]:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Take back the run's folder when nothing came of the run, so that a typing error leaves none behind."""
+    """Take back the run's folder when nothing was written into it: after a typing error, after preflight=true."""
     settings = folder / ".hydra"
     if all(path == settings for path in folder.iterdir()):
         for path in settings.glob("*"):
             path.unlink()
-        if settings.exists():
-            settings.rmdir()
-        folder.rmdir()
-
-
-def _exit(text: str) -> None:
-    print(f"medsafe_train: {' '.join(text.split())}", file=sys.stderr)
-    sys.exit(2)
+        for empty in (settings, folder, folder.parent):
+            if empty.is_dir() and not any(empty.iterdir()):
+                empty.rmdir()

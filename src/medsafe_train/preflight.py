@@ -48,11 +48,11 @@ def ready(config: Config) -> Inputs:
     """
     _check_names(config)
     _check_outputs(Path(config.outputs))
-    reference.choose_device(config.device)
+    device = reference.choose_device(config.device)
     _check_model(config)
     harmful, benign, sets, benchmarks = _read(config)
     store = Store(Path(config.outputs) / "artifacts")
-    model = reference.resolve(store, config.model, config.device, config.seed)
+    model = reference.resolve(store, config.model, device, config.seed)
     _check_disk(Path(config.outputs), config, model)
     _check_lengths(config, model, harmful, benign, sets, benchmarks)
     return Inputs(store, model, harmful, benign, sets, benchmarks)
@@ -192,30 +192,34 @@ def show(config: Config) -> None:
     """Print what a run would download, what is already made, and roughly what memory and time it takes; makes nothing."""
     _check_names(config)
     store = Store(Path(config.outputs) / "artifacts")
-    device = reference.choose_device(config.device)
+    notes = []
     try:
-        model = reference.resolve(store, config.model, config.device, config.seed, make=False)
-        note = ""
+        device = reference.choose_device(config.device)
+    except UserError as error:  # a plan for another machine
+        device = "cuda"
+        notes.append(str(error))
+    try:
+        model = reference.resolve(store, config.model, device, config.seed, make=False)
     except UserError as error:
-        if "/" not in str(config.model.path) or Path(str(config.model.path)).exists():
+        if not reference.HUB_ID.fullmatch(str(config.model.path)):
             raise
-        note = str(error)
+        notes.append(str(error))
         model = _unpinned(config, device)
     downloads = _downloads(config, model)
     table = Table(title=f"Plan for {config.model.path} on {device}", title_justify="left", title_style="bold")
     for head in ("stage", "what", "state"):
         table.add_column(head)
     if any(what.startswith("data") for what in downloads):
-        table.add_row("all stages", "need data that is not here yet", "to make")
+        table.add_row("all stages", "made from data that is not here yet", "to make")
         counts: dict[str, int] = {}
     else:
         counts = _rows(table, config, store, model)
     progress.console.print(table)
     for what in downloads or ["nothing: all inputs are here"]:
         progress.say(f"download: {what}")
-    if note:
+    for note in notes:
         progress.warn(note)
-    _estimates(config, model, counts)
+    _estimates(config, model, counts, here=not notes)
 
 
 def _unpinned(config: Config, device: str) -> ModelReference:
@@ -297,7 +301,7 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
     }
 
 
-def _estimates(config: Config, model: ModelReference, counts: dict[str, int]) -> None:
+def _estimates(config: Config, model: ModelReference, counts: dict[str, int], here: bool) -> None:
     size = size_of(model)
     if size is None:
         progress.say("size, memory and time: not known before the model is here")
@@ -315,7 +319,8 @@ def _estimates(config: Config, model: ModelReference, counts: dict[str, int]) ->
     kind = "GPU memory" if model.device == "cuda" else "memory"
     progress.say(f"model: {size / 1e9:.2f} billion parameters, {model.dtype}, quantization {model.quantization}")
     progress.say(f"{kind} for fine-tuning, roughly: {memory / 1e9:.1f} GB")
-    if not counts:
+    if not counts or not here:
+        progress.say("time: asked for on the machine that will run it, with its data there")
         return
     speed = _matrix_speed(model.device, model.dtype)
     e, d = config.evaluation, config.demonstrations

