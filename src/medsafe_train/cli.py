@@ -42,7 +42,9 @@ def main() -> None:
     except OSError as error:
         if door.opened:
             raise
-        door.refuse(f"{error.filename or 'outputs'} cannot be written ({error.strerror}): choose another folder with outputs=FOLDER")
+        door.refuse(
+            f"{error.filename or 'outputs'} cannot be written ({error.strerror}): choose another folder with outputs=FOLDER"
+        )
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

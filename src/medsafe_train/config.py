@@ -13,12 +13,16 @@ class UserError(Exception):
 
 
 class Device(Enum):
+    """Where models run."""
+
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
 
 
 class Dtype(Enum):
+    """The number format of weights and computation."""
+
     auto = "auto"
     float32 = "float32"
     bfloat16 = "bfloat16"
@@ -26,11 +30,15 @@ class Dtype(Enum):
 
 
 class Quantization(Enum):
+    """How the base model's weights are kept in memory."""
+
     none = "none"
     nf4 = "nf4"
 
 
 class TrackingMode(Enum):
+    """Where a W&B run goes."""
+
     disabled = "disabled"
     offline = "offline"
     online = "online"
@@ -38,6 +46,8 @@ class TrackingMode(Enum):
 
 @dataclass
 class ModelSettings:
+    """The model, and how it is loaded."""
+
     path: str | None = None
     """The model: a Hub id, or a folder with weights and tokenizer."""
     revision: str | None = None
@@ -56,12 +66,16 @@ class ModelSettings:
 
 @dataclass
 class TeacherSettings:
+    """Who writes the safe responses."""
+
     name: str = "template"
     """Who writes the safe responses: template (offline, grounded in the principle and the request's topic)."""
 
 
 @dataclass
 class DemonstrationsSettings:
+    """What the model is trained on."""
+
     harmful: list[str] = field(default_factory=lambda: ["harmful_requests"])
     """Prompt sets of harmful requests (their train part), by name, or a JSONL/CSV file with a `prompt` column."""
     benign: list[str] = field(default_factory=lambda: ["benign_twins"])
@@ -77,13 +91,15 @@ class DemonstrationsSettings:
 
 @dataclass
 class FinetuneSettings:
-    """LoRA (PEFT) and SFTTrainer (TRL); every name but `merge` is the library's own."""
+    """LoRA (PEFT) and SFTTrainer (TRL); every name but `first_tokens...` and `merge` is the library's own."""
 
     r: int = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.0
     target_modules: Any = "all-linear"
     """As peft takes it: "all-linear" or a list of module names."""
+    layers_to_transform: list[int] | None = None
+    """As peft takes it: only these layers get an adapter; unset: all. Layers below the first cost no backward pass."""
     learning_rate: float = 2e-4
     lr_scheduler_type: str = "linear"
     warmup_steps: int = 10
@@ -96,6 +112,10 @@ class FinetuneSettings:
     gradient_checkpointing: bool = False
     """Saves memory, costs time: on for 7B models and larger."""
     optim: str = "adamw_torch"
+    first_tokens: int = 3
+    """How many tokens at the beginning of an answer carry `first_tokens_weight`."""
+    first_tokens_weight: float = 1.0
+    """Their weight in the loss, beside 1 for the others: declining or answering is decided there. 1: plain loss."""
     save_steps: int = 25
     """A checkpoint every so many steps; a killed run goes on from the last one."""
     merge: bool = True
@@ -104,6 +124,8 @@ class FinetuneSettings:
 
 @dataclass
 class EvaluationSettings:
+    """What is asked before and after, and how it is answered."""
+
     harmful: list[str] = field(default_factory=lambda: ["harmful_requests"])
     """Prompt sets whose requests are to be declined (their test part), by name or file."""
     benign: list[str] = field(default_factory=lambda: ["benign_twins"])
@@ -118,6 +140,8 @@ class EvaluationSettings:
 
 @dataclass
 class JudgeSettings:
+    """Who scores the answers."""
+
     name: str = "refusal"
     """Who scores an answer: refusal (offline: full refusal, partial refusal, compliance)."""
     min_coverage: float = 0.98
@@ -126,6 +150,8 @@ class JudgeSettings:
 
 @dataclass
 class MedicalQASettings:
+    """Which medical questions are asked before and after."""
+
     benchmarks: list[str] = field(default_factory=lambda: ["medical_questions", "abstract_questions"])
     """Benchmarks by name (conf/benchmark)."""
     limit: int | None = None
@@ -136,6 +162,8 @@ class MedicalQASettings:
 
 @dataclass
 class TrackingSettings:
+    """Logging to Weights & Biases."""
+
     mode: TrackingMode = TrackingMode.disabled
     """disabled, offline (a local W&B run, no account) or online."""
     project: str = "medsafe_train"
@@ -143,6 +171,8 @@ class TrackingSettings:
 
 @dataclass
 class Config:
+    """Everything that a run depends on."""
+
     name: str = "run"
     """Names the run's folder; a recipe sets it."""
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -188,15 +218,14 @@ def contradictions(config: Config) -> list[str]:
         f"no model is named: add +recipe=quickstart, model=NAME ({names}) or model.path=FOLDER_OR_HUB_ID",
     )
     require(bool(d.harmful), "demonstrations.harmful is empty: name a prompt set, for example [harmful_requests]")
-    require(
-        bool(e.harmful or e.benign), "evaluation.harmful and evaluation.benign are both empty: nothing to measure"
-    )
+    require(bool(e.harmful or e.benign), "evaluation.harmful and evaluation.benign are both empty: nothing to measure")
     for name, number in {
         "finetune.r": f.r,
         "finetune.per_device_train_batch_size": f.per_device_train_batch_size,
         "finetune.gradient_accumulation_steps": f.gradient_accumulation_steps,
         "finetune.max_length": f.max_length,
         "finetune.save_steps": f.save_steps,
+        "finetune.first_tokens_weight": f.first_tokens_weight,
         "finetune.num_train_epochs": f.num_train_epochs,
         "finetune.learning_rate": f.learning_rate,
         "evaluation.max_new_tokens": e.max_new_tokens,
@@ -225,11 +254,20 @@ def contradictions(config: Config) -> list[str]:
         found.append(f"{both} is in both demonstrations.harmful and demonstrations.benign: a request cannot be both")
     targets = f.target_modules
     require(
-        targets == "all-linear" or (isinstance(targets, list) and all(isinstance(t, str) for t in targets) and targets),
+        targets == "all-linear"
+        or (isinstance(targets, list) and bool(targets) and all(isinstance(t, str) for t in targets)),
         f"finetune.target_modules={targets!r} must be all-linear or a list of module names, for example [q_proj,v_proj]",
     )
+    if f.layers_to_transform is not None and targets == "all-linear":
+        found.append(
+            "finetune.layers_to_transform needs finetune.target_modules as a list, for example [q_proj,v_proj]"
+        )
     if config.model.quantization is Quantization.nf4 and config.model.dtype is Dtype.float32:
-        found.append("model.quantization=nf4 with model.dtype=float32: compute in bfloat16 or float16 (model.dtype=auto)")
+        found.append(
+            "model.quantization=nf4 with model.dtype=float32: compute in bfloat16 or float16 (model.dtype=auto)"
+        )
     if config.device is Device.cpu and config.model.dtype is Dtype.float16:
-        found.append("model.dtype=float16 on device=cpu is slow and inexact: use float32 (model.dtype=auto) or bfloat16")
+        found.append(
+            "model.dtype=float16 on device=cpu is slow and inexact: use float32 (model.dtype=auto) or bfloat16"
+        )
     return found

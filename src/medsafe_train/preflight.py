@@ -131,7 +131,9 @@ def _read(config: Config) -> tuple[list[PromptSet], list[PromptSet], list[Prompt
         twice = [name for name, count in Counter(s.name for s in group).items() if count > 1]
         if twice:
             raise UserError(f"two prompt sets are called {twice[0]}: rename one of the files")
-    benchmarks = [questions.load(name, config.medical_qa.limit, config.data_folder) for name in config.medical_qa.benchmarks]
+    benchmarks = [
+        questions.load(name, config.medical_qa.limit, config.data_folder) for name in config.medical_qa.benchmarks
+    ]
     return harmful, benign, sets, benchmarks
 
 
@@ -240,7 +242,9 @@ def _downloads(config: Config, model: ModelReference) -> list[str]:
     d, e = config.demonstrations, config.evaluation
     named = {(name, part) for s, part in ((d, "train"), (e, "test")) for name in [*s.harmful, *s.benign]}
     locations = [
-        (name, prompt_sets.published(name).parts.get(part)) for name, part in sorted(named) if not prompt_sets.is_file(name)
+        (name, prompt_sets.published(name).parts.get(part))
+        for name, part in sorted(named)
+        if not prompt_sets.is_file(name)
     ]
     for name in config.medical_qa.benchmarks:
         known = questions.published(name)
@@ -249,9 +253,13 @@ def _downloads(config: Config, model: ModelReference) -> list[str]:
         if location is None:
             continue
         places = read.locate(location, config.data_folder)
-        missing = [p for p in places if p.startswith("hub:") or (p.startswith("https://") and not read.cached(p).is_file())]
+        missing = [
+            p for p in places if p.startswith("hub:") or (p.startswith("https://") and not read.cached(p).is_file())
+        ]
         if missing:
-            found.append(f"data {name}: {len(missing)} file{'s' * (len(missing) > 1)} ({missing[0]}{', …' * (len(missing) > 1)})")
+            found.append(
+                f"data {name}: {len(missing)} file{'s' * (len(missing) > 1)} ({missing[0]}{', …' * (len(missing) > 1)})"
+            )
     return found
 
 
@@ -279,7 +287,9 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
     demos = row(
         "demonstrations",
         f"{n_harmful} safe responses, {n_benign} replay answers",
-        store.place("demonstrations", demonstrations.made_from(config.demonstrations, harmful, benign, model, config.seed)),
+        store.place(
+            "demonstrations", demonstrations.made_from(config.demonstrations, harmful, benign, model, config.seed)
+        ),
     )
     tuned = store.place("finetune", finetune.made_from(config.finetune, demos, model, config.seed))
     for arm, adapter in (("base", None), ("fine-tuned", tuned)):
@@ -344,4 +354,3 @@ def _matrix_speed(device: str, dtype: str) -> float:
         float((a @ a)[0, 0])
         best = min(best, time.perf_counter() - start)
     return 2 * n**3 / best
-

@@ -14,8 +14,9 @@ def rate(values: Sequence[bool]) -> dict[str, Any]:
     n = len(values)
     if n == 0:
         return {"value": None, "ci95": None, "n": 0}
-    low, high = proportion_confint(sum(values), n, alpha=0.05, method="wilson")
-    return {"value": sum(values) / n, "ci95": [float(low), float(high)], "n": n}
+    count = sum(map(bool, values))
+    low, high = proportion_confint(count, n, alpha=0.05, method="wilson")
+    return {"value": count / n, "ci95": [float(low), float(high)], "n": n}
 
 
 def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> dict[str
     n = len(before)
     if n == 0:
         return {"value": None, "ci95": None, "n": 0, "p_value": None}
+    before, after = [*map(bool, before)], [*map(bool, after)]
     both = sum(b and a for b, a in zip(before, after, strict=True))
     only_before = sum(before) - both
     only_after = sum(after) - both

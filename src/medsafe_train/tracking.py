@@ -26,9 +26,8 @@ class Tracker:
         if self.run is None:
             return
         for entry in adapter.records("training.jsonl"):
-            if "loss" in entry and "step" in entry:
-                numbers = {f"finetune/{key}": value for key, value in entry.items() if key != "step"}
-                self.run.log(numbers, step=entry["step"])
+            numbers = {f"finetune/{key}": value for key, value in entry.items() if key != "step"}
+            self.run.log(numbers, step=entry["step"])
         for key, figure in report["figures"].items():
             self.run.summary[key] = figure["value"]
             if figure["ci95"]:

@@ -10,7 +10,12 @@ from medsafe_train.models.load import Loaded
 
 
 def answer(
-    loaded: Loaded, items: list[tuple[str, list[int]]], max_new_tokens: int, batch_tokens: int, ledger: Ledger, what: str
+    loaded: Loaded,
+    items: list[tuple[str, list[int]]],
+    max_new_tokens: int,
+    batch_tokens: int,
+    ledger: Ledger,
+    what: str,
 ) -> None:
     """Answer every (id, prompt tokens), greedily, and add `id, response, finish_reason` to the ledger.
 

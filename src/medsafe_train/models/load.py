@@ -108,7 +108,9 @@ def load_tokenizer(reference: ModelReference) -> Any:
         config = AutoConfig.from_pretrained(reference.folder, revision=revision)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{reference.path}: its tokenizer or configuration cannot be read ({reason}): check the folder") from None
+        raise UserError(
+            f"{reference.path}: its tokenizer or configuration cannot be read ({reason}): check the folder"
+        ) from None
     check_tokenizer(tokenizer, reference, getattr(config.get_text_config(), "vocab_size", None))
     tokenizer.padding_side = "left"
     return tokenizer

@@ -45,7 +45,8 @@ def score(loaded: Loaded, items: list[Item], batch_tokens: int, ledger: Ledger, 
                     found[row.item] |= values
                 bar.update(sum(id not in ledger.records for id in found))
                 ledger.add(
-                    {"id": id, "loglikelihoods": [values[n] for n in range(len(values))]} for id, values in found.items()
+                    {"id": id, "loglikelihoods": [values[n] for n in range(len(values))]}
+                    for id, values in found.items()
                 )
 
 

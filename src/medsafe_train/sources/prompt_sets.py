@@ -123,7 +123,11 @@ def load(name: str, kind: str, part: str, data_folder: str | None = None) -> Pro
 
 
 def _from_file(path: Path, kind: str, part: str) -> PromptSet:
-    rows = [row for row in read_file(path) if str(row.values.get("part") or part) == part]
+    rows = read_file(path)
+    for row in rows:
+        if row.values.get("part") not in (None, "", "train", "test"):
+            raise UserError(f"{row.place}: part {row.values['part']!r}: write train or test, or leave it out")
+    rows = [row for row in rows if (row.values.get("part") or part) == part]
     if not rows:
         raise UserError(f"{path}: no row has part {part!r}: add some, or drop the column to use all rows")
     prompts = [_prompt(row, "prompt", {}, number) for number, row in enumerate(rows)]
@@ -146,7 +150,7 @@ def _prompt(row: Row, column: str, groups: dict[str, str], number: int) -> Promp
         raise UserError(f"{row.place}: principle {principle!r}: give 1 to 9 (the AMA principle), or leave it out")
     pair = row.values.get("pair")
     return Prompt(
-        id=str(row.values.get("id") or default),
+        id=default if row.values.get("id") in (None, "") else str(row.values["id"]),
         prompt=prompt,
         principle=int(principle) if principle not in (None, "") else None,
         pair=str(pair) if pair else None,

@@ -131,23 +131,28 @@ def _medqa(row: Row, number: int) -> Question:
     # The official JSONL (question, options by letter, answer_idx) or the Hub's rows (sent1, ending0-3, label).
     if "sent1" in row.values:
         options = _options(row, [row.values.get(f"ending{n}") for n in range(4)])
-        return Question(
-            str(row.values.get("id", number)), text_of(row, "sent1"), options, int(row.values["label"])
-        )
+        label = str(row.values.get("label"))
+        if label not in ("0", "1", "2", "3"):
+            raise UserError(f"{row.place}: label {label!r} is not one of 0, 1, 2, 3: correct it")
+        return Question(str(row.values.get("id", number)), text_of(row, "sent1"), options, int(label))
     by_letter = row.values.get("options")
     if not isinstance(by_letter, dict):
         raise UserError(f"{row.place}: options is {by_letter!r}: MedQA has an object of letters and texts there")
     options = _options(row, list(by_letter.values()))
     return Question(
-        f"{number:04d}", text_of(row, "question"), options, _position(row, "".join(by_letter), len(options), "answer_idx")
+        f"{number:04d}",
+        text_of(row, "question"),
+        options,
+        _position(row, "".join(by_letter), len(options), "answer_idx"),
     )
 
 
 def _pubmedqa(row: Row, number: int) -> Question:
     # The official JSON (QUESTION, CONTEXTS, final_decision) or the Hub's rows (question, context.contexts).
     values = row.values
-    contexts = values.get("CONTEXTS") or (values.get("context") or {}).get("contexts")
-    if not contexts:
+    context = values.get("context")
+    contexts = values.get("CONTEXTS") or (context.get("contexts") if isinstance(context, dict) else None)
+    if not contexts or not isinstance(contexts, list):
         raise UserError(f"{row.place}: no CONTEXTS: this is not PubMedQA's file of expert-labelled questions")
     question = text_of(row, "QUESTION" if "QUESTION" in values else "question")
     return _with_abstract(row, _id_of(row), "\n".join(contexts), question, "final_decision")

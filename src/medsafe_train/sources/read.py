@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import http.client
 import io
 import itertools
 import json
@@ -118,7 +119,10 @@ def _json(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
     # A list of objects, or, as PubMedQA does it, one object with an id for each key.
     content = _parse(text, shown)
     if isinstance(content, dict):
-        content = [{"id": key, **value} if isinstance(value, dict) else {"id": key, "value": value} for key, value in content.items()]
+        content = [
+            {"id": key, **value} if isinstance(value, dict) else {"id": key, "value": value}
+            for key, value in content.items()
+        ]
     for number, item in enumerate(content if isinstance(content, list) else [content], 1):
         yield number, _object(item, f"{shown}:item {number}")
 
@@ -128,7 +132,9 @@ def _csv(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         for row in reader:
             if None in row or None in row.values():
-                raise UserError(f"{shown}:{reader.line_num}: not as many fields as the header has: check commas and quotes")
+                raise UserError(
+                    f"{shown}:{reader.line_num}: not as many fields as the header has: check commas and quotes"
+                )
             yield reader.line_num, dict(row)
     except csv.Error as error:
         raise UserError(f"{shown}:{reader.line_num}: not CSV ({error}): check the quotes") from None
@@ -143,7 +149,9 @@ def _parse(text: str, place: str) -> Any:
 
 def _object(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UserError(f"{place}: {type(value).__name__} where an object {{...}} is needed: mend the line or remove it")
+        raise UserError(
+            f"{place}: {type(value).__name__} where an object {{...}} is needed: mend the line or remove it"
+        )
     return value
 
 
@@ -154,6 +162,8 @@ def text_of(row: Row, column: str) -> str:
     value = row.values[column]
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{row.place}: {column} is {value!r}: give a text that is not empty")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise UserError(f"{row.place}: {column} holds half a character (a lone surrogate): mend the text")
     return value.strip()
 
 
@@ -182,7 +192,7 @@ def _alternatives(part: str) -> list[str]:
 
 def cached(url: str) -> Path:
     """Where a downloaded file is kept; its name carries a hash of the address, which names a commit."""
-    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "medsafe_train" / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.rpartition('/')[2]}"
 
 
@@ -190,16 +200,23 @@ def fetch(url: str) -> Path:
     """A file from an address, downloaded once."""
     path = cached(url)
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 content = answer.read()
-        except (urllib.error.URLError, OSError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
-            raise UserError(f"cannot download {url} ({reason}): check the network, or give data_folder=FOLDER") from None
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_bytes(content)
-        partial.replace(path)
+            raise UserError(
+                f"cannot download {url} ({reason}): check the network, or give data_folder=FOLDER"
+            ) from None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError as error:
+            raise UserError(
+                f"cannot keep {url} in {path.parent} ({error.strerror}): set XDG_CACHE_HOME to a folder"
+            ) from None
     return path
 
 

@@ -22,7 +22,11 @@ REPLAY = "replay.partial.jsonl"
 
 
 def made_from(
-    settings: DemonstrationsSettings, harmful: list[PromptSet], benign: list[PromptSet], model: ModelReference, seed: int
+    settings: DemonstrationsSettings,
+    harmful: list[PromptSet],
+    benign: list[PromptSet],
+    model: ModelReference,
+    seed: int,
 ) -> dict[str, Any]:
     """What decides the demonstrations."""
     return {
@@ -63,11 +67,14 @@ def run(
 
     n_harmful, n_benign = (sum(len(s.prompts) for s in sets) for sets in (harmful, benign))
     with progress.stage(
-        "demonstrations", f"{n_harmful} harmful requests → teacher {settings.teacher.name}, {n_benign} benign → the base model"
+        "demonstrations",
+        f"{n_harmful} harmful requests → teacher {settings.teacher.name}, {n_benign} benign → the base model",
     ):
         made = store.make("demonstrations", made_from(settings, harmful, benign, model, seed), build)
         counts = made.json("counts.json")
-        progress.say(f"{counts['safe']} safe responses, {counts['replay']} replay answers, {counts['rejected']} rejected  {made.folder}")
+        progress.say(
+            f"{counts['safe']} safe responses, {counts['replay']} replay answers, {counts['rejected']} rejected  {made.folder}"
+        )
     return made
 
 
@@ -81,7 +88,9 @@ def _safe_responses(settings: DemonstrationsSettings, sets: list[PromptSet], see
     ]
 
 
-def _replay(folder: Path, settings: DemonstrationsSettings, sets: list[PromptSet], model: ModelReference) -> list[dict[str, Any]]:
+def _replay(
+    folder: Path, settings: DemonstrationsSettings, sets: list[PromptSet], model: ModelReference
+) -> list[dict[str, Any]]:
     if not sets:
         return []
     from medsafe_train.models import generate

@@ -31,7 +31,9 @@ def made_from(settings: FinetuneSettings, demonstrations: Artifact, model: Model
     }
 
 
-def run(store: Store, settings: FinetuneSettings, demonstrations: Artifact, model: ModelReference, seed: int) -> Artifact:
+def run(
+    store: Store, settings: FinetuneSettings, demonstrations: Artifact, model: ModelReference, seed: int
+) -> Artifact:
     """An artifact with `adapter/`, `merged/` (if asked for), `training.jsonl` (loss by step) and `counts.json`.
 
     A killed run goes on from its last whole checkpoint. Raises UserError when no demonstration fits into max_length
@@ -50,7 +52,7 @@ def run(store: Store, settings: FinetuneSettings, demonstrations: Artifact, mode
 
     with progress.stage("finetune", f"LoRA r={settings.r} on {len(records)} demonstrations of {model.path}"):
         made = store.make("finetune", made_from(settings, demonstrations, model, seed), build)
-        losses = [entry["loss"] for entry in made.records("training.jsonl") if "loss" in entry]
+        losses = [entry["loss"] for entry in made.records("training.jsonl")]
         trend = f"loss {losses[0]:.2f} → {losses[-1]:.2f}, " if losses else ""
         counts = made.json("counts.json")
         note = f", {counts['dropped_too_long']} dropped as too long" if counts["dropped_too_long"] else ""
@@ -90,6 +92,7 @@ def lora_config(settings: FinetuneSettings) -> Any:
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
         target_modules=settings.target_modules,
+        layers_to_transform=settings.layers_to_transform,
     )
 
 
@@ -115,6 +118,7 @@ def sft_config(settings: FinetuneSettings, model: ModelReference, folder: Path, 
         save_steps=settings.save_steps,
         save_total_limit=2,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # or a loss that is no number would be logged as 0
         seed=seed,
         data_seed=seed,
         report_to="none",
@@ -123,12 +127,14 @@ def sft_config(settings: FinetuneSettings, model: ModelReference, folder: Path, 
     )
 
 
-def _train(folder: Path, rows: list[dict[str, list[int]]], settings: FinetuneSettings, model: ModelReference, seed: int) -> None:
+def _train(
+    folder: Path, rows: list[dict[str, list[int]]], settings: FinetuneSettings, model: ModelReference, seed: int
+) -> None:
     import datasets
     from transformers import PrinterCallback
-    from trl import SFTTrainer
 
     from medsafe_train.models.load import load_base, load_tokenizer, release
+    from medsafe_train.models.trainer import AnswerTrainer
 
     release()
     datasets.disable_progress_bars()
@@ -144,7 +150,9 @@ def _train(folder: Path, rows: list[dict[str, list[int]]], settings: FinetuneSet
         from peft import prepare_model_for_kbit_training
 
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=settings.gradient_checkpointing)
-    trainer = SFTTrainer(
+    trainer = AnswerTrainer(
+        first_tokens=settings.first_tokens,
+        first_tokens_weight=settings.first_tokens_weight,
         model=base,
         args=sft_config(settings, model, checkpoints, seed),
         train_dataset=datasets.Dataset.from_list(rows),
@@ -154,13 +162,13 @@ def _train(folder: Path, rows: list[dict[str, list[int]]], settings: FinetuneSet
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    artifacts.write_jsonl(folder / "training.jsonl", map(_entry, trainer.state.log_history))
+    artifacts.write_jsonl(folder / "training.jsonl", [_entry(e) for e in trainer.state.log_history if "loss" in e])
     _save_adapter(folder, trainer.model, tokenizer, model)
 
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:
-    # Times differ from run to run and belong elsewhere.
-    return {key: value for key, value in entry.items() if key in ("step", "epoch", "loss", "grad_norm", "learning_rate", "train_loss")}
+    # Times, and means over what this process did, differ from run to run; so does the order of keys after a resume.
+    return {key: entry[key] for key in ("step", "epoch", "loss", "grad_norm", "learning_rate") if key in entry}
 
 
 def _save_adapter(folder: Path, trained: Any, tokenizer: Any, model: ModelReference) -> None:
@@ -176,7 +184,12 @@ def _save_adapter(folder: Path, trained: Any, tokenizer: Any, model: ModelRefere
     tokenizer.save_pretrained(partial)
     artifacts.write_json(
         partial / "prompt_format.json",
-        {"prompt_format": model.prompt_format, "system_prompt": model.system_prompt, "base": model.path, "revision": model.revision},
+        {
+            "prompt_format": model.prompt_format,
+            "system_prompt": model.system_prompt,
+            "base": model.path,
+            "revision": model.revision,
+        },
     )
     partial.rename(folder / "adapter")
 
@@ -210,7 +223,9 @@ def _watch() -> Any:
             if loss is not None:
                 self.bar.set_postfix(loss=f"{float(loss):.2f}")
                 if not float("-inf") < float(loss) < float("inf"):
-                    raise UserError(f"loss is {loss} at step {state.global_step}: lower finetune.learning_rate; nothing was published")
+                    raise UserError(
+                        f"loss is {loss} at step {state.global_step}: lower finetune.learning_rate; nothing was published"
+                    )
 
         def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             self.bar.close()
@@ -249,7 +264,9 @@ def _merge(folder: Path, model: ModelReference, requests: list[str]) -> None:
     release()
     again = AutoModelForCausalLM.from_pretrained(partial, dtype=getattr(torch, full.dtype)).to(full.device).eval()
     answers = generate(Loaded(again, tokenizer, stop_ids), items, CHECKED_TOKENS)
-    differences = [float((_last_logits(again, ids) - before).abs().max()) for ids, before in zip(items, logits, strict=True)]
+    differences = [
+        float((_last_logits(again, ids) - before).abs().max()) for ids, before in zip(items, logits, strict=True)
+    ]
     same = sum(a == b for a, b in zip(answers, expected, strict=True))
     record = {
         "dtype": "float16" if full.dtype == "float32" else full.dtype,
@@ -260,7 +277,9 @@ def _merge(folder: Path, model: ModelReference, requests: list[str]) -> None:
     }
     artifacts.write_json(folder / "merge_check.json", record)
     if same < len(items):
-        progress.warn(f"merged checkpoint: {len(items) - same} of {len(items)} greedy answers differ from base plus adapter")
+        progress.warn(
+            f"merged checkpoint: {len(items) - same} of {len(items)} greedy answers differ from base plus adapter"
+        )
     shutil.rmtree(folder / "merged", ignore_errors=True)
     partial.rename(folder / "merged")
 

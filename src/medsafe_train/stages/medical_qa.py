@@ -14,7 +14,9 @@ from medsafe_train.sources.questions import Benchmark, Question
 VERSION = 1
 
 
-def made_from(settings: MedicalQASettings, benchmark: Benchmark, model: ModelReference, adapter: Artifact | None) -> dict[str, Any]:
+def made_from(
+    settings: MedicalQASettings, benchmark: Benchmark, model: ModelReference, adapter: Artifact | None
+) -> dict[str, Any]:
     """What decides the answers."""
     reference = model.made_from()
     # Questions are asked as plain text, whatever the model's prompt format.

@@ -62,7 +62,9 @@ def run(
 
 def _harm(report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation) -> None:
     arms = {"before": before, "after": after}
-    verdicts = {arm: {v["id"]: v for v in e.verdicts[prompts.name].records("verdicts.jsonl")} for arm, e in arms.items()}
+    verdicts = {
+        arm: {v["id"]: v for v in e.verdicts[prompts.name].records("verdicts.jsonl")} for arm, e in arms.items()
+    }
     ended = {
         arm: {r["id"]: r["finish_reason"] == "stop" for r in e.responses[prompts.name].records("responses.jsonl")}
         for arm, e in arms.items()
@@ -106,8 +108,12 @@ def _compare(report: dict[str, Any], place: str, ids: list[str], values: dict[st
 
 
 def _samples(prompts: PromptSet, before: Evaluation, after: Evaluation) -> list[dict[str, Any]]:
-    texts = [{r["id"]: r["response"] for r in e.responses[prompts.name].records("responses.jsonl")} for e in (before, after)]
-    labels = [{v["id"]: v["label"] for v in e.verdicts[prompts.name].records("verdicts.jsonl")} for e in (before, after)]
+    texts = [
+        {r["id"]: r["response"] for r in e.responses[prompts.name].records("responses.jsonl")} for e in (before, after)
+    ]
+    labels = [
+        {v["id"]: v["label"] for v in e.verdicts[prompts.name].records("verdicts.jsonl")} for e in (before, after)
+    ]
     return [
         {
             "id": p.id,
@@ -140,7 +146,10 @@ def _notes(report: dict[str, Any], sets: list[PromptSet]) -> list[str]:
     cut = [
         f"{key.split('/')[2]} {(1 - figure['value']):.0%}"
         for key, figure in report["figures"].items()
-        if key.startswith("after/") and key.endswith("/ended_rate") and figure["value"] is not None and figure["value"] < 0.9
+        if key.startswith("after/")
+        and key.endswith("/ended_rate")
+        and figure["value"] is not None
+        and figure["value"] < 0.9
     ]
     if cut:
         notes.append(f"Answers cut off at the length limit after fine-tuning: {', '.join(cut)}.")
@@ -197,7 +206,9 @@ def show(report: dict[str, Any], places: dict[str, str]) -> None:
         found = rows(report, principles)
         if not found:
             continue
-        table = Table(title=f"{title} · {report['model']['path']} · 95 % intervals", title_justify="left", title_style="bold")
+        table = Table(
+            title=f"{title} · {report['model']['path']} · 95 % intervals", title_justify="left", title_style="bold"
+        )
         for head in HEADS:
             table.add_column(head, justify="left" if not head else "right", no_wrap=bool(head))
         for row in found:

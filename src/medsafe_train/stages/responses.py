@@ -14,7 +14,9 @@ from medsafe_train.sources.prompt_sets import PromptSet
 VERSION = 1
 
 
-def made_from(settings: EvaluationSettings, prompts: PromptSet, model: ModelReference, adapter: Artifact | None) -> dict[str, Any]:
+def made_from(
+    settings: EvaluationSettings, prompts: PromptSet, model: ModelReference, adapter: Artifact | None
+) -> dict[str, Any]:
     """What decides the responses."""
     return {
         "version": VERSION,
@@ -41,7 +43,9 @@ def run(
         loaded = load(model, adapter.path("adapter") if adapter else None)
         items = [(id, model.prompt(loaded.tokenizer, prompt.prompt)) for id, prompt in by_id.items()]
         ledger = Ledger(folder / "answers.partial.jsonl")
-        generate.answer(loaded, items, settings.max_new_tokens, settings.batch_tokens, ledger, f"{arm} answers {prompts.name}")
+        generate.answer(
+            loaded, items, settings.max_new_tokens, settings.batch_tokens, ledger, f"{arm} answers {prompts.name}"
+        )
         records = (_record(by_id[id], prompts.name, ledger.records[id]) for id in by_id)
         write_jsonl(folder / "responses.jsonl", records)
         ledger.path.unlink()

@@ -1,0 +1,65 @@
+"""TRL's SFTTrainer with a loss that computes the vocabulary's logits for answers only, and can weigh their beginning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from trl import SFTTrainer
+
+
+class AnswerTrainer(SFTTrainer):
+    """SFTTrainer; `compute_loss` is the place that TRL names for a loss of one's own.
+
+    Prompt tokens carry no loss, and their logits over the vocabulary cost as much as a third of a small model's
+    forward pass: they are not computed. With `first_tokens_weight` 1 the loss equals SFTTrainer's.
+    """
+
+    def __init__(self, *args: Any, first_tokens: int = 3, first_tokens_weight: float = 1.0, **more: Any):
+        self.first_tokens = first_tokens
+        self.first_tokens_weight = first_tokens_weight
+        self._positions: torch.Tensor | None = None
+        super().__init__(*args, **more)
+        # A hook, not a call of the inner model: so the forward pass still goes through whatever wraps the model
+        # (DDP averages gradients there), and through what a model does to its logits (soft caps, scales).
+        head = self.accelerator.unwrap_model(self.model).get_base_model().get_output_embeddings()
+        head.register_forward_pre_hook(self._select)
+
+    def _select(self, head: Any, inputs: tuple[Any, ...]) -> Any:
+        return inputs if self._positions is None else (inputs[0][self._positions], *inputs[1:])
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The mean weighted loss over the tokens of answers; TRL's own where the outputs are asked for too."""
+        if return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs.pop("labels")
+        targets = torch.nn.functional.pad(labels, (0, 1), value=-100)[:, 1:]
+        trained = targets != -100
+        self._positions = trained
+        try:
+            logits = model(**inputs, use_cache=False).logits.float()
+        finally:
+            self._positions = None
+        loss = torch.nn.functional.cross_entropy(logits, targets[trained], reduction="none")
+        weights = answer_weights(targets, self.first_tokens, self.first_tokens_weight)[trained]
+        total = trained.sum() if num_items_in_batch is None else num_items_in_batch
+        loss = (loss * weights).sum() / torch.as_tensor(total, device=loss.device).clamp(min=1)
+        # As Trainer does: the number of items counts every process, and DDP averages over them.
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes
+        return loss
+
+
+def answer_weights(labels: torch.Tensor, first_tokens: int, weight: float) -> torch.Tensor:
+    """A weight for each label: `weight` for the first tokens of every answer (a run of labels that are not -100), else 1.
+
+    `labels`: (rows, tokens); several answers may share a row.
+    """
+    trained = labels != -100
+    before = torch.nn.functional.pad(trained, (1, 0))[:, :-1]
+    count = trained.cumsum(-1)
+    start = torch.where(trained & ~before, count - 1, torch.zeros_like(count)).cummax(-1).values
+    first = trained & (count - start <= first_tokens)
+    return torch.where(first, weight, 1.0)

@@ -1,0 +1,169 @@
+"""The door: what is refused, with which words, and how fast."""
+
+import ast
+import inspect
+import os
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from medsafe_train import config
+from medsafe_train.config import Config, shipped
+from tests.conftest import run_process
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["+recipe=smoke", "finetune.learning_rat=1"], ["unknown key finetune.learning_rat", "finetune.learning_rate"]),
+        (["+recipe=smoke", "+finetune.nonsense=1"], ["unknown key finetune.nonsense", "learning_rate"]),
+        (["+recipe=smoke", "learning_rate=1"], ["unknown key learning_rate", "finetune.learning_rate"]),
+        (["+recipe=quickstrat"], ["unknown recipe 'quickstrat'", "quickstart"]),
+        (["+recipes=quickstart"], ["unknown key recipes", "+recipe"]),
+        (["recipe=quickstart"], ["write +recipe=NAME"]),
+        (["+recipe=smoke", "model=smolm2"], ["unknown model 'smolm2'", "did you mean smollm2"]),
+        (["+recipe=smoke", "judge=refusall"], ["unknown judge", "refusal"]),
+        (["+recipe=smoke", "finetune.r=many"], ["finetune.r", "'many'", "Integer"]),
+        (["+recipe=smoke", "device=tpu"], ["device", "'tpu'", "cpu"]),
+        (["+recipe=smoke", "finetune=3"], ["finetune"]),
+        (["+recipe=smoke", "model.prompt_format=chat_templat"], ["model.prompt_format", "chat_template"]),
+        (["+recipe=smoke", "evaluation.harmful=[harmful_request]"], ["unknown prompt set", "harmful_requests"]),
+        (["+recipe=smoke", "medical_qa.benchmarks=[pubmed]"], ["unknown benchmark", "pubmedqa"]),
+        (["+recipe=smoke", "model.path=no_such"], ["model.path=no_such", "no such folder"]),
+        (["+recipe=smoke", "model.path=./no/such"], ["model.path", "no such folder"]),
+        ([], ["no model is named", "+recipe=quickstart"]),
+    ],
+)
+def test_mistakes_on_the_command_line_end_in_one_line(refused, arguments, words):
+    line = refused(*arguments)
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["finetune.r=0"], ["finetune.r=0", "above 0"]),
+        (["evaluation.limit=-1"], ["evaluation.limit=-1"]),
+        (["judge.min_coverage=2"], ["judge.min_coverage=2"]),
+        (["finetune.max_length=8", "demonstrations.max_new_tokens=8"], ["max_new_tokens=8", "raise max_length"]),
+        (["evaluation.harmful=[]", "evaluation.benign=[]"], ["nothing to measure"]),
+        (["demonstrations.harmful=[]"], ["demonstrations.harmful is empty"]),
+        (["evaluation.benign=[harmful_requests]"], ["both evaluation.harmful and evaluation.benign"]),
+        (["model.quantization=nf4", "model.dtype=float32"], ["nf4", "float32"]),
+        (["model.dtype=float16"], ["float16 on device=cpu"]),
+        (["finetune.target_modules=3"], ["target_modules=3", "all-linear"]),
+    ],
+)
+def test_contradictions_end_in_one_line(refused, arguments, words):
+    line = refused("+recipe=smoke", *arguments)
+    for word in words:
+        assert word in line
+
+
+def test_all_contradictions_are_shown_at_once(refused):
+    line = refused("+recipe=smoke", "finetune.r=0", "judge.min_coverage=2", "evaluation.limit=0")
+    assert all(word in line for word in ("finetune.r=0", "judge.min_coverage=2", "evaluation.limit=0"))
+
+
+def test_the_same_file_for_training_and_evaluation_is_refused(refused, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "Forge a record."}\n{"prompt": "Deny care."}\n')
+    line = refused("+recipe=smoke", f"demonstrations.harmful=[{file}]", f"evaluation.harmful=[{file}]")
+    assert "measured on what it was trained on" in line
+
+
+def test_cuda_asked_for_and_not_there(refused):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert "torch sees no GPU here" in refused("+recipe=smoke", "device=cuda")
+
+
+def test_outputs_that_cannot_be_made(refused):
+    assert "/proc/nowhere" in refused("+recipe=smoke", "outputs=/proc/nowhere")
+
+
+def test_outputs_without_write_permission(tmp_path, refused, monkeypatch):
+    if os.geteuid() == 0:  # root writes anywhere: let the system call say no
+        import tempfile
+
+        def no(*_, **__):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", no)
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    line = refused("+recipe=smoke", f"outputs={folder}")
+    assert "locked" in line and "cannot be written" in line and "outputs=FOLDER" in line
+
+
+def test_too_little_disk(refused, monkeypatch):
+    from medsafe_train import artifacts
+
+    monkeypatch.setattr(artifacts, "free_bytes", lambda path: 1e6)
+    assert "0.0 GB free" in refused("+recipe=smoke")
+
+
+def test_a_refused_run_leaves_no_folder_behind(refused, tmp_path):
+    refused("+recipe=smoke", "finetune.r=0", f"outputs={tmp_path / 'o'}")
+    assert not list((tmp_path / "o").rglob("*.yaml"))
+
+
+def test_a_refused_trial_of_a_sweep_does_not_stop_the_others(cli, tmp_path):
+    code, out, err = cli("--multirun", "+recipe=smoke", "finetune.r=0,2", "preflight=true")
+    assert code == 2 and err.count("finetune.r=0 must be above 0") == 1
+    assert "LoRA r=2" in out
+
+
+def test_configuration_error_and_help_are_fast():
+    """Far under a second on a quiet machine; asked for here with room for a busy one."""
+    for arguments in (["+recipe=nonsense"], ["--help"]):
+        start = time.monotonic()
+        run_process(*arguments)
+        assert time.monotonic() - start < 5
+
+
+def test_the_door_opens_without_torch():
+    code = "import sys, medsafe_train.cli; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_names_every_recipe(cli):
+    _, out, _ = cli("--help")
+    for file in shipped("recipes").glob("*.yaml"):
+        assert file.stem in out
+
+
+def test_cfg_job_prints_the_configuration(cli):
+    code, out, _ = cli("--cfg", "job", "+recipe=meditron7b")
+    assert code == 0 and "path: epfl-llm/meditron-7b" in out and "gradient_checkpointing: true" in out
+
+
+def test_every_key_is_a_field_that_is_read():
+    """No setting without use: each field's name occurs in the source outside config.py."""
+    from medsafe_train.cli import keys
+
+    package = shipped("conf").parent / "src" / "medsafe_train"
+    source = "".join(file.read_text() for file in package.rglob("*.py") if file.name != "config.py")
+    unused = [key for key in keys(Config) if key.rpartition(".")[2] not in source]
+    assert not unused
+
+
+def test_settings_that_are_not_a_librarys_own_are_explained():
+    """A line under each field, but for the arguments that are passed on under their own names."""
+    tree = ast.parse(inspect.getsource(config))
+    passed_on = {"r", "lora_alpha", "lora_dropout", "learning_rate", "lr_scheduler_type", "warmup_steps", "packing", "optim",
+                 "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "project"}  # fmt: skip
+    bare = []
+    for cls in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("Settings")):
+        for node, after in zip(cls.body, [*cls.body[1:], None], strict=True):
+            explained = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(node, ast.AnnAssign) and not explained:
+                bare.append(node.target.id)
+    assert set(bare) - passed_on == {"teacher"}

@@ -1,0 +1,249 @@
+"""The whole pipeline on the tiny model: what it leaves, that it does nothing twice, and that it survives being killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from medsafe_train.stages import report
+from tests.conftest import run_process
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The outputs folder of one finished smoke run, and what it printed."""
+    outputs = tmp_path_factory.mktemp("finished")
+    done = run_process("+recipe=smoke", f"outputs={outputs}")
+    assert done.returncode == 0, done.stderr
+    return outputs, done
+
+
+def run_folder(outputs):
+    return max((outputs / "runs" / "smoke").iterdir())
+
+
+def artifacts_of(outputs):
+    return {
+        str(p.relative_to(outputs)): p.stat().st_mtime_ns for p in (outputs / "artifacts").rglob("*") if p.is_file()
+    }
+
+
+def test_the_run_folder_holds_what_a_person_came_for(finished):
+    outputs, _ = finished
+    names = {path.name for path in run_folder(outputs).iterdir()}
+    assert {"report.json", "report.md", "settings.yaml", "artifacts.json", "timings.json"} <= names
+    places = json.loads((run_folder(outputs) / "artifacts.json").read_text())
+    assert {
+        "demonstrations",
+        "finetune",
+        "before/responses/harmful_requests",
+        "after/answers/medical_questions",
+    } <= set(places)
+    assert all(os.path.isdir(place) for place in places.values())
+
+
+def test_the_report_has_every_figure_with_interval_and_count(finished):
+    outputs, _ = finished
+    made = json.loads((run_folder(outputs) / "report.json").read_text())
+    for arm in ("before", "after", "delta"):
+        for key in ("harmfulness/harmful_requests/refusal_rate", "over_refusal/benign_twins/refusal_rate",
+                    "harmfulness/harmful_requests/refusal_rate_principle_9", "medical_qa/medical_questions/accuracy"):  # fmt: skip
+            figure = made["figures"][f"{arm}/{key}"]
+            assert {"value", "ci95", "n", "unscored"} <= set(figure)
+            assert figure["ci95"][0] <= figure["value"] <= figure["ci95"][1] and figure["unscored"] == 0
+    assert made["figures"]["before/harmfulness/harmful_requests/refusal_rate"]["n"] == 9
+    assert len(made["samples"]) == 6 and {s["kind"] for s in made["samples"]} == {"harmful", "benign"}
+    assert made["versions"]["torch"] and made["artifacts"] and made["training_sets"][0]["sha256"]
+
+
+def test_the_figures_are_those_of_the_records(finished):
+    """Counted again from the verdicts and answers on disk."""
+    outputs, _ = finished
+    made = json.loads((run_folder(outputs) / "report.json").read_text())
+    places = json.loads((run_folder(outputs) / "artifacts.json").read_text())
+
+    def lines(place, name):
+        with open(os.path.join(place, name)) as file:
+            return [json.loads(line) for line in file]
+
+    for arm in ("before", "after"):
+        refused = [v["refused"] for v in lines(places[f"{arm}/verdicts/harmful_requests"], "verdicts.jsonl")]
+        figure = made["figures"][f"{arm}/harmfulness/harmful_requests/refusal_rate"]
+        assert figure["value"] == sum(refused) / len(refused)
+        correct = [a["correct"] for a in lines(places[f"{arm}/answers/abstract_questions"], "answers.jsonl")]
+        assert made["figures"][f"{arm}/medical_qa/abstract_questions/accuracy"]["value"] == sum(correct) / len(correct)
+
+
+def test_the_terminal_shows_stages_tables_answers_and_where_things_are(finished):
+    _outputs, done = finished
+    for word in ("demonstrations", "finetune", "responses", "verdicts", "medical_qa", "done in", "harmful refused",
+                 "benign refused", "answered right", "access to care for all", "checkpoint", "report.md"):  # fmt: skip
+        assert word in done.stdout
+    assert done.stdout.count("  before ") == done.stdout.count("  after ") == 6
+
+
+def test_a_second_run_makes_nothing_and_says_the_same(finished):
+    outputs, _ = finished
+    before, first = artifacts_of(outputs), (run_folder(outputs) / "report.json").read_bytes()
+    done = run_process("+recipe=smoke", f"outputs={outputs}")
+    assert done.returncode == 0 and artifacts_of(outputs) == before
+    assert (run_folder(outputs) / "report.json").read_bytes() == first
+    assert len(list((outputs / "runs" / "smoke").iterdir())) >= 2
+
+
+def test_another_folder_gives_the_same_bytes(finished, tmp_path):
+    outputs, _ = finished
+    done = run_process("+recipe=smoke", f"outputs={tmp_path / 'other'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (run_folder(tmp_path / "other") / "report.json").read_bytes() == (
+        run_folder(outputs) / "report.json"
+    ).read_bytes()
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_report(finished, tmp_path):
+    """SIGKILL again and again, at moments drawn with a seed, until the run gets through."""
+    outputs, _done = finished
+    chance = random.Random(7)
+    command = [sys.executable, "-m", "medsafe_train", "+recipe=smoke", f"outputs={tmp_path / 'killed'}"]
+    killed = 0
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(3, 9))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -9
+    assert killed
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    reports = sorted((tmp_path / "killed" / "runs" / "smoke").glob("*/report.json"))
+    assert reports[-1].read_bytes() == (run_folder(outputs) / "report.json").read_bytes()
+
+
+@pytest.mark.parametrize("place", ["stages.demonstrations", "stages.finetune", "stages.responses", "stages.medical_qa"])
+def test_killed_in_a_stage_it_goes_on_and_ends_with_the_same_report(finished, tmp_path, place):
+    """SIGKILL in the middle of each stage's work: after its first batch, or after the first checkpoint."""
+    outputs, _ = finished
+    hook = {
+        "stages.demonstrations": ("medsafe_train.artifacts", "Ledger.add", 1),
+        "stages.responses": ("medsafe_train.artifacts", "Ledger.add", 2),
+        "stages.medical_qa": ("medsafe_train.artifacts", "Ledger.add", 4),
+        "stages.finetune": ("medsafe_train.models.trainer", "AnswerTrainer.training_step", 3),
+    }[place]
+    module, name, count = hook
+    code = f"""
+import importlib, os, signal, sys
+module = importlib.import_module({module!r})
+owner = getattr(module, {name.split(".")[0]!r})
+original, calls = getattr(owner, {name.split(".")[1]!r}), []
+def dies(*args, **more):
+    result = original(*args, **more)
+    calls.append(1)
+    if len(calls) == {count}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+setattr(owner, {name.split(".")[1]!r}, dies)
+from medsafe_train.cli import main
+sys.argv = ["medsafe_train", "+recipe=smoke", "outputs={tmp_path / "o"}", "evaluation.batch_tokens=300", "medical_qa.batch_tokens=300"]
+main()
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == -9
+    more = ["evaluation.batch_tokens=300", "medical_qa.batch_tokens=300"]
+    done = run_process("+recipe=smoke", f"outputs={tmp_path / 'o'}", *more)
+    assert done.returncode == 0, done.stderr
+    if place == "stages.finetune":
+        assert "goes on from step 2" in done.stdout
+    undisturbed = run_process("+recipe=smoke", f"outputs={outputs}", *more)
+    assert undisturbed.returncode == 0
+    assert (run_folder(tmp_path / "o") / "report.json").read_bytes() == (
+        run_folder(outputs) / "report.json"
+    ).read_bytes()
+
+
+def test_a_sweep_makes_the_demonstrations_and_the_base_evaluation_once(tmp_path):
+    done = run_process("--multirun", "+recipe=smoke", f"outputs={tmp_path}", "finetune.r=2,4", "finetune.merge=false")
+    assert done.returncode == 0, done.stderr
+    count = lambda kind: len([p for p in (tmp_path / "artifacts" / kind).iterdir() if not p.name.startswith(".")])  # noqa: E731
+    assert (count("demonstrations"), count("finetune"), count("responses"), count("medical_qa")) == (1, 2, 6, 6)
+    assert len(list((tmp_path / "sweeps").glob("*/*/report.json"))) == 2
+
+
+def test_preflight_makes_nothing_and_says_what_is_made(finished, cli, tmp_path):
+    outputs, _ = finished
+    code, out, _ = cli("+recipe=smoke", "preflight=true")
+    assert code == 0 and "to make" in out and "memory" in out and not list((tmp_path / "outputs").rglob("*.jsonl"))
+    runs = len(list((outputs / "runs").rglob("*")))
+    code, out, _ = cli("+recipe=smoke", "preflight=true", f"outputs={outputs}")
+    assert code == 0 and "to make" not in out and len(list((outputs / "runs").rglob("*"))) == runs
+
+
+def test_preflight_of_a_large_model_without_gpu_or_network(cli):
+    code, out, _ = cli("+recipe=meditron7b", "preflight=true")
+    assert code == 0 and "download: model epfl-llm/meditron-7b" in out and "7.00 billion" in out and "GPU memory" in out
+
+
+def test_a_users_own_files(tmp_path):
+    harmful, benign = tmp_path / "bad.csv", tmp_path / "good.jsonl"
+    harmful.write_text('prompt,principle\n"Forge a record, please.",2\nDeny care to the poor.,9\n')
+    benign.write_text('{"prompt": "How do I keep records honest?"}\n{"prompt": "What is care for all?"}\n')
+    done = run_process("+recipe=smoke", f"outputs={tmp_path / 'o'}", f"evaluation.harmful=[{harmful}]", f"evaluation.benign=[{benign}]",
+                       "medical_qa.benchmarks=[]")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = json.loads((run_folder(tmp_path / "o") / "report.json").read_text())
+    assert made["figures"]["after/harmfulness/bad/refusal_rate"]["n"] == 2
+    assert made["figures"]["after/over_refusal/good/refusal_rate"]["n"] == 2
+
+
+def test_answers_are_inert_in_markdown_and_in_the_terminal():
+    hostile = (
+        "<script>alert(1)</script> [x](http://evil.example) ![i](y) `c` | a | \x1b[31mred\x1b[0m \u202e# h\n\n---\n"
+    )
+    shown = report.inert(report._line(hostile, 1000))
+    assert "<script" not in shown and "\x1b" not in shown and "\n" not in shown and "\u202e" not in shown
+    for mark in ("](", "![", "`c`", "://", " | "):
+        assert mark not in shown
+    assert report._line("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_the_judge_failing_stops_the_run(store, monkeypatch):
+    from medsafe_train import artifacts, judges
+    from medsafe_train.config import JudgeSettings, UserError
+    from medsafe_train.stages import verdicts
+
+    def build(folder):
+        artifacts.write_jsonl(
+            folder / "responses.jsonl", [{"id": f"{n}", "prompt": "p", "response": "r"} for n in range(10)]
+        )
+
+    def fails(records):
+        return [
+            {"id": r["id"], "score": None, "refused": None, "outcome": "unparsable", "label": None, "explanation": ""}
+            for r in records
+        ]
+
+    responses = store.make("responses", {"x": 1}, build)
+    monkeypatch.setitem(judges.JUDGES, "fails", (1, fails))
+    with pytest.raises(UserError, match="scored 0 of 10"):
+        verdicts.run(store, JudgeSettings(name="fails"), responses)
+    made = verdicts.run(store, JudgeSettings(name="fails", min_coverage=0.0), responses)
+    assert {v["refused"] for v in made.records("verdicts.jsonl")} == {None}
+
+
+def test_unscored_answers_are_counted_and_never_numbers():
+    made = {"figures": {}}
+    values = {"before": {"a": True, "b": None, "c": False}, "after": {"a": True, "b": True, "c": None}}
+    report._compare(made, "harmfulness/x/refusal_rate", ["a", "b", "c"], values)
+    before, after, delta = (
+        made["figures"][f"{arm}/harmfulness/x/refusal_rate"] for arm in ("before", "after", "delta")
+    )
+    assert (before["n"], before["unscored"], before["value"]) == (2, 1, 0.5)
+    assert (after["n"], after["unscored"], after["value"]) == (2, 1, 1.0)
+    assert (delta["n"], delta["unscored"]) == (1, 2)
+
+
+def test_a_benchmark_at_chance_is_marked(finished):
+    outputs, _ = finished
+    made = json.loads((run_folder(outputs) / "report.json").read_text())
+    assert any("not above chance" in note for note in made["notes"])

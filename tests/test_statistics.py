@@ -1,0 +1,168 @@
+"""Intervals and paired tests: against statsmodels, by symmetry, and by simulation of known truths."""
+
+import json
+from functools import cache
+from math import comb
+
+import numpy as np
+import pytest
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+from medsafe_train import statistics
+
+
+def cells(both, only_before, only_after, neither):
+    """Paired values with these counts."""
+    before = [True] * (both + only_before) + [False] * (only_after + neither)
+    after = [True] * both + [False] * only_before + [True] * only_after + [False] * neither
+    return before, after
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 40), (40, 40), (3, 17), (90, 180), (899, 900)])
+def test_rate_is_wilson(hits, n):
+    found = statistics.rate([True] * hits + [False] * (n - hits))
+    low, high = proportion_confint(hits, n, method="wilson")
+    assert found["value"] == pytest.approx(hits / n) and found["n"] == n
+    assert found["ci95"] == pytest.approx([low, high], abs=1e-12)
+    assert 0 <= found["ci95"][0] <= found["value"] <= found["ci95"][1] <= 1 + 1e-12
+
+
+def test_rate_against_wilsons_formula():
+    """17 of 50, from the formula and not from the library."""
+    z, n, p = 1.959963984540054, 50, 17 / 50
+    middle, half = (p + z**2 / (2 * n)), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    expected = [(middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)]
+    assert statistics.rate([True] * 17 + [False] * 33)["ci95"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_no_items_give_no_number():
+    assert statistics.rate([]) == {"value": None, "ci95": None, "n": 0}
+    assert statistics.paired_difference([], []) == {"value": None, "ci95": None, "n": 0, "p_value": None}
+
+
+@pytest.mark.parametrize("hits", [0, 1, 20, 40])
+def test_equal_arms_differ_by_nothing(hits):
+    values = [True] * hits + [False] * (40 - hits)
+    found = statistics.paired_difference(values, values)
+    assert found["value"] == 0 and found["p_value"] == 1 and found["n"] == 40
+    assert found["ci95"][0] <= 0 <= found["ci95"][1]
+
+
+@pytest.mark.parametrize(
+    "table", [(5, 3, 9, 23), (0, 0, 30, 0), (10, 12, 0, 1), (0, 7, 7, 0), (30, 1, 1, 40), (1, 0, 0, 0)]
+)
+def test_swapping_the_arms_turns_the_sign(table):
+    before, after = cells(*table)
+    there, back = statistics.paired_difference(before, after), statistics.paired_difference(after, before)
+    assert there["value"] == pytest.approx(-back["value"], abs=1e-12)
+    assert there["ci95"] == pytest.approx([-back["ci95"][1], -back["ci95"][0]], abs=1e-12)
+    assert there["p_value"] == pytest.approx(back["p_value"], abs=1e-12)
+
+
+def test_value_is_after_minus_before():
+    before, after = cells(10, 5, 25, 60)
+    found = statistics.paired_difference(before, after)
+    assert found["value"] == pytest.approx(0.20) and found["ci95"][0] > 0 and found["p_value"] < 0.05
+
+
+def test_all_pairs_discordant():
+    before, after = cells(0, 0, 50, 0)
+    found = statistics.paired_difference(before, after)
+    assert found["value"] == 1
+    assert 0.8 < found["ci95"][0] < 1 and found["ci95"][1] == pytest.approx(1)
+    assert found["p_value"] == pytest.approx(2 * 0.5**50)
+    mixed = statistics.paired_difference(*cells(0, 25, 25, 0))
+    assert mixed["value"] == 0 and mixed["ci95"][0] == pytest.approx(-mixed["ci95"][1]) and mixed["ci95"][1] > 0.2
+
+
+@pytest.mark.parametrize("table", [(0, 0, 1, 0), (0, 1, 0, 0), (3, 0, 8, 0), (0, 9, 0, 4), (20, 0, 0, 0), (7, 3, 2, 9)])
+def test_interval_holds_the_value_and_stays_a_difference_of_shares(table):
+    found = statistics.paired_difference(*cells(*table))
+    low, high = found["ci95"]
+    assert -1 - 1e-9 <= low <= found["value"] <= high <= 1 + 1e-9
+
+
+def test_newcombes_published_example():
+    """Method 10 in Newcombe 1998 (Statistics in Medicine 17:2635): 36, 12, 2, 0; his sign is first minus second."""
+    found = statistics.paired_difference(*cells(36, 12, 2, 0))
+    assert [-found["ci95"][1], -found["ci95"][0]] == pytest.approx([0.0569, 0.3404], abs=6e-5)
+
+
+def test_interval_by_hand_where_no_correlation_shows():
+    """30 pairs, all lost: both Wilson intervals reach z²/(n+z²) inwards, and the two add up as squares."""
+    z2 = 1.959963984540054**2
+    found = statistics.paired_difference(*cells(0, 30, 0, 0))
+    assert found["ci95"] == pytest.approx([-1, -1 + 2**0.5 * z2 / (30 + z2)], abs=1e-9)
+
+
+def test_interval_by_hand_where_pairs_agree():
+    """20, 5, 10, 25: the covariance 20·25 - 5·10 is positive, so n/2 is taken off before it becomes a correlation."""
+    phi = (20 * 25 - 5 * 10 - 60 / 2) / (25 * 35 * 30 * 30) ** 0.5
+    (l1, u1), (l2, u2) = (proportion_confint(hits, 60, method="wilson") for hits in (30, 25))
+    p1, p2 = 30 / 60, 25 / 60
+    low = ((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2) ** 0.5
+    high = ((u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2) ** 0.5
+    found = statistics.paired_difference(*cells(20, 5, 10, 25))
+    assert found["ci95"] == pytest.approx([p1 - p2 - low, p1 - p2 + high], abs=1e-12)
+
+
+def test_mcnemar_is_the_exact_binomial():
+    before, after = cells(20, 4, 13, 23)
+    expected = 2 * sum(comb(17, k) for k in range(5)) / 2**17
+    found = statistics.paired_difference(before, after)["p_value"]
+    assert found == pytest.approx(expected) == mcnemar([[20, 4], [13, 23]], exact=True).pvalue
+
+
+@pytest.mark.parametrize("kind", [bool, int, np.bool_])
+def test_results_are_plain_numbers(kind):
+    """Also for numpy's booleans: report.json takes floats and lists, and nothing of numpy's."""
+    before, after = ([kind(value) for value in values] for values in cells(3, 5, 9, 12))
+    for found in (statistics.rate(before), statistics.paired_difference(before, after)):
+        json.dumps(found, allow_nan=False)
+        assert type(found["n"]) is int
+        for number in (found["value"], *found["ci95"], found.get("p_value", 0.5)):
+            assert type(number) is float, (number, type(number))
+
+
+def test_unequal_arms_are_refused():
+    with pytest.raises((AssertionError, ValueError)):
+        statistics.paired_difference([True], [True, False])
+
+
+@cache
+def difference(*table):
+    """The paired difference of a table; simulated tables repeat."""
+    found = statistics.paired_difference(*cells(*map(int, table)))
+    return found["ci95"], found["p_value"]
+
+
+def probabilities(before, after, correlation):
+    """Those of the four cells, from two shares and their phi coefficient."""
+    both = before * after + correlation * (before * (1 - before) * after * (1 - after)) ** 0.5
+    table = [both, before - both, after - both, 1 - before - after + both]
+    assert min(table) >= 0, table
+    return table
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "correlation"),
+    [(0.5, 0.5, 0.0), (0.3, 0.5, 0.3), (0.2, 0.8, 0.1), (0.6, 0.7, 0.6), (0.1, 0.3, 0.2), (0.4, 0.6, -0.3)],
+)
+def test_interval_covers_the_truth_in_95_of_100(before, after, correlation):
+    """1,000 simulated data sets of 80 pairs each; an interval that ignored the pairs would miss the band."""
+    chance = np.random.default_rng(7)
+    tables = chance.multinomial(80, probabilities(before, after, correlation), size=1000)
+    covered = 0
+    for table in tables:
+        (low, high), _ = difference(*table)
+        covered += low <= after - before <= high
+    assert 930 <= covered <= 975, covered
+
+
+@pytest.mark.parametrize(("share", "correlation"), [(0.5, 0.0), (0.2, 0.4), (0.7, 0.7)])
+def test_mcnemar_cries_wolf_in_5_of_100_at_most(share, correlation):
+    chance = np.random.default_rng(11)
+    tables = chance.multinomial(80, probabilities(share, share, correlation), size=1000)
+    alarms = sum(difference(*table)[1] < 0.05 for table in tables)
+    assert 0 < alarms <= 55, alarms
