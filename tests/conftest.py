@@ -33,7 +33,7 @@ def reference(tiny):
 
     return ModelReference(
         path="tiny", revision=fingerprint_folder(tiny), folder=str(tiny), prompt_format="chat_template",
-        system_prompt=None, dtype="float32", quantization="none", attn_implementation=None, device="cpu",
+        system_prompt=None, eos_token=None, dtype="float32", quantization="none", attn_implementation=None, device="cpu",
     )  # fmt: skip
 
 

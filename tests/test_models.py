@@ -39,6 +39,23 @@ def test_an_empty_eos_token(refused, copy):
     config = json.loads((copy / "tokenizer_config.json").read_text())
     (copy / "tokenizer_config.json").write_text(json.dumps({**config, "eos_token": ""}))
     assert "EOS token is empty" in refused("+recipe=smoke", f"model.path={copy}")
+    assert "no such token" in refused("+recipe=smoke", f"model.path={copy}", "model.eos_token='</s>'")
+
+
+def test_an_eos_token_that_is_named_in_its_place(copy, change):
+    config = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps({**config, "eos_token": ""}))
+    assert load_tokenizer(change(folder=str(copy), eos_token="<|end|>")).eos_token == "<|end|>"
+
+
+def test_a_padding_token_beyond_the_embedding_is_not_used(copy, change):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer.add_special_tokens({"pad_token": "<PAD>"})
+    tokenizer.save_pretrained(copy)
+    assert tokenizer.pad_token_id == json.loads((copy / "config.json").read_text())["vocab_size"]
+    assert load_tokenizer(change(folder=str(copy))).pad_token == "<|end|>"
 
 
 def test_token_ids_beyond_the_embedding(refused, copy):

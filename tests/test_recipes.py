@@ -23,7 +23,7 @@ def config_of(recipe, *overrides):
 
 def reference_of(model, device="cuda"):
     return ModelReference(
-        model.path, "commit", model.path, model.prompt_format, model.system_prompt,
+        model.path, "commit", model.path, model.prompt_format, model.system_prompt, model.eos_token,
         "bfloat16" if device == "cuda" else "float32", model.quantization.value, None, device,
     )  # fmt: skip
 

@@ -56,6 +56,8 @@ class ModelSettings:
     """How a conversation becomes text: chat_template (the tokenizer's own), alpaca, mistral, llama3."""
     system_prompt: str | None = None
     """A system message before every request, in training and in every evaluation."""
+    eos_token: str | None = None
+    """What ends an answer, for a tokenizer whose own EOS token is empty or wrong; unset: the tokenizer's own."""
     dtype: Dtype = Dtype.auto
     """auto: float32 on a CPU, bfloat16 on a GPU."""
     quantization: Quantization = Quantization.none

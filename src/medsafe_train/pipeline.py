@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medsafe_train import preflight, provenance, tracking
+from medsafe_train import plan, preflight, provenance, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config
 from medsafe_train.preflight import Inputs
@@ -15,7 +15,7 @@ from medsafe_train.stages.report import Evaluation
 def run(config: Config, folder: Path) -> None:
     """Check everything, then write demonstrations, fine-tune, evaluate before and after, and report into `folder`."""
     if config.preflight:
-        return preflight.show(config)
+        return plan.show(config)
     inputs = preflight.ready(config)
     with tracking.start(config, folder) as tracker:
         demos = demonstrations.run(

@@ -1,25 +1,21 @@
-"""Everything that can go wrong before anything expensive starts, and the plan of what would be made."""
+"""Everything that can go wrong before anything expensive starts, checked, and the data read."""
 
 from __future__ import annotations
 
 import difflib
-import re
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-
-from medsafe_train import artifacts, progress, prompts
-from medsafe_train.artifacts import Artifact, Store
+from medsafe_train import artifacts, prompts
+from medsafe_train.artifacts import Store
 from medsafe_train.config import Config, UserError
 from medsafe_train.judges import JUDGES
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
-from medsafe_train.sources import prompt_sets, questions, read
+from medsafe_train.sources import prompt_sets, questions
 from medsafe_train.sources.prompt_sets import PromptSet
 from medsafe_train.sources.questions import Benchmark
 from medsafe_train.teachers import TEACHERS
@@ -46,11 +42,11 @@ def ready(config: Config) -> Inputs:
     Raises UserError for the first thing that is wrong; the cheap checks come first, and nothing large is downloaded or
     computed before all have passed.
     """
-    _check_names(config)
+    check_names(config)
     _check_outputs(Path(config.outputs))
     device = reference.choose_device(config.device)
     _check_model(config)
-    harmful, benign, sets, benchmarks = _read(config)
+    harmful, benign, sets, benchmarks = read_data(config)
     store = Store(Path(config.outputs) / "artifacts")
     model = reference.resolve(store, config.model, device, config.seed)
     _check_disk(Path(config.outputs), config, model)
@@ -58,7 +54,8 @@ def ready(config: Config) -> Inputs:
     return Inputs(store, model, harmful, benign, sets, benchmarks)
 
 
-def _check_names(config: Config) -> None:
+def check_names(config: Config) -> None:
+    """UserError for a format, teacher, judge, benchmark or prompt set that is not known, and for training on what is measured."""
     for setting, name, known in (
         ("model.prompt_format", config.model.prompt_format, prompts.FORMATS),
         ("demonstrations.teacher.name", config.demonstrations.teacher.name, TEACHERS),
@@ -106,7 +103,7 @@ def _check_model(config: Config) -> None:
 
 def _check_disk(outputs: Path, config: Config, model: ModelReference) -> None:
     # The merged checkpoint in 16 bit, and as much again for adapter, optimiser state and records.
-    size = size_of(model)
+    size = reference.size_of(model)
     if size and config.finetune.merge and (needed := 2 * size * 1.1 + LEAST_BYTES) > artifacts.free_bytes(outputs):
         _too_little_disk(outputs, needed)
 
@@ -119,7 +116,9 @@ def _too_little_disk(outputs: Path, needed: float) -> None:
     )
 
 
-def _read(config: Config) -> tuple[list[PromptSet], list[PromptSet], list[PromptSet], list[Benchmark]]:
+def read_data(config: Config) -> tuple[list[PromptSet], list[PromptSet], list[PromptSet], list[Benchmark]]:
+    """Harmful and benign sets to train on, sets to evaluate on, and benchmarks, each within its limit."""
+
     def load(names: Iterable[str], kind: str, part: str, limit: int | None) -> list[PromptSet]:
         return [prompt_sets.limited(prompt_sets.load(name, kind, part, config.data_folder), limit) for name in names]
 
@@ -169,188 +168,3 @@ def _check_lengths(
                     f"{benchmark.name} {question.id}: the question takes {length} tokens, the model's context has {context}: "
                     "leave the benchmark out for this model"
                 )
-
-
-# --- preflight=true ---------------------------------------------------------------------------------------------------
-
-
-def size_of(model: ModelReference) -> int | None:
-    """The number of parameters: counted in a local folder, asked of the Hub, or read off the name (7b, 70B)."""
-    if counted := reference.parameters(model.folder):
-        return counted
-    try:
-        from huggingface_hub import HfApi
-
-        info = HfApi().model_info(model.folder, revision=model.revision or None)
-        if info.safetensors:
-            return int(info.safetensors.total)
-    except Exception:
-        pass  # a plan without a size is still a plan
-    match = re.search(r"(\d+(?:\.\d+)?)([bm])\b", model.path.lower())
-    return int(float(match[1]) * {"b": 1e9, "m": 1e6}[match[2]]) if match else None
-
-
-def show(config: Config) -> None:
-    """Print what a run would download, what is already made, and roughly what memory and time it takes; makes nothing."""
-    _check_names(config)
-    store = Store(Path(config.outputs) / "artifacts")
-    notes = []
-    try:
-        device = reference.choose_device(config.device)
-    except UserError as error:  # a plan for another machine
-        device = "cuda"
-        notes.append(str(error))
-    try:
-        model = reference.resolve(store, config.model, device, config.seed, make=False)
-    except UserError as error:
-        if not reference.HUB_ID.fullmatch(str(config.model.path)):
-            raise
-        notes.append(str(error))
-        model = _unpinned(config, device)
-    downloads = _downloads(config, model)
-    table = Table(title=f"Plan for {config.model.path} on {device}", title_justify="left", title_style="bold")
-    for head in ("stage", "what", "state"):
-        table.add_column(head)
-    if any(what.startswith("data") for what in downloads):
-        table.add_row("all stages", "made from data that is not here yet", "to make")
-        counts: dict[str, int] = {}
-    else:
-        counts = _rows(table, config, store, model)
-    progress.console.print(table)
-    for what in downloads or ["nothing: all inputs are here"]:
-        progress.say(f"download: {what}")
-    for note in notes:
-        progress.warn(note)
-    _estimates(config, model, counts, here=not notes)
-
-
-def _unpinned(config: Config, device: str) -> ModelReference:
-    m = config.model
-    return ModelReference(
-        str(m.path), m.revision or "", str(m.path), m.prompt_format, m.system_prompt,
-        reference.choose_dtype(m, device), m.quantization.value, m.attn_implementation, device,
-    )  # fmt: skip
-
-
-def _downloads(config: Config, model: ModelReference) -> list[str]:
-    found = []
-    if not Path(model.folder).is_dir() and model.path == model.folder:
-        size = size_of(model)
-        cached = _is_cached(model)
-        if not cached:
-            found.append(f"model {model.path}" + (f", about {2 * size / 1e9:.1f} GB" if size else ""))
-    d, e = config.demonstrations, config.evaluation
-    named = {(name, part) for s, part in ((d, "train"), (e, "test")) for name in [*s.harmful, *s.benign]}
-    locations = [
-        (name, prompt_sets.published(name).parts.get(part))
-        for name, part in sorted(named)
-        if not prompt_sets.is_file(name)
-    ]
-    for name in config.medical_qa.benchmarks:
-        known = questions.published(name)
-        locations += [(name, known.where), (name, known.ids)]
-    for name, location in locations:
-        if location is None:
-            continue
-        places = read.locate(location, config.data_folder)
-        missing = [
-            p for p in places if p.startswith("hub:") or (p.startswith("https://") and not read.cached(p).is_file())
-        ]
-        if missing:
-            found.append(
-                f"data {name}: {len(missing)} file{'s' * (len(missing) > 1)} ({missing[0]}{', …' * (len(missing) > 1)})"
-            )
-    return found
-
-
-def _is_cached(model: ModelReference) -> bool:
-    try:
-        from huggingface_hub import snapshot_download
-
-        snapshot_download(model.path, revision=model.revision or None, local_files_only=True)
-        return True
-    except Exception:
-        return False
-
-
-def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> dict[str, int]:
-    # The same chain of hashes as the stages compute, without making anything.
-    from medsafe_train.stages import demonstrations, finetune, medical_qa, responses, verdicts
-
-    harmful, benign, sets, benchmarks = _read(config)
-    n_harmful, n_benign = (sum(len(s.prompts) for s in group) for group in (harmful, benign))
-
-    def row(stage: str, what: str, artifact: Artifact) -> Artifact:
-        table.add_row(stage, what, "made" if artifact.made else "to make")
-        return artifact
-
-    demos = row(
-        "demonstrations",
-        f"{n_harmful} safe responses, {n_benign} replay answers",
-        store.place(
-            "demonstrations", demonstrations.made_from(config.demonstrations, harmful, benign, model, config.seed)
-        ),
-    )
-    tuned = store.place("finetune", finetune.made_from(config.finetune, demos, model, config.seed))
-    for arm, adapter in (("base", None), ("fine-tuned", tuned)):
-        if adapter:
-            row("finetune", f"LoRA r={config.finetune.r}, {config.finetune.num_train_epochs:g} epochs", tuned)
-        for s in sets:
-            made = responses.made_from(config.evaluation, s, model, adapter)
-            answered = row("responses", f"{arm}: {len(s.prompts)} of {s.name}", store.place("responses", made))
-            row("verdicts", f"{arm}: {s.name}", store.place("verdicts", verdicts.made_from(config.judge, answered)))
-        for b in benchmarks:
-            made = medical_qa.made_from(config.medical_qa, b, model, adapter)
-            row("medical_qa", f"{arm}: {len(b.questions)} of {b.name}", store.place("medical_qa", made))
-    words = sum(len((q.context or "").split()) + len(q.question.split()) for b in benchmarks for q in b.questions)
-    return {
-        "rows": n_harmful + n_benign,
-        "replay": n_benign,
-        "answers": 2 * sum(len(s.prompts) for s in sets),
-        "question_tokens": int(2 * 1.5 * words),
-    }
-
-
-def _estimates(config: Config, model: ModelReference, counts: dict[str, int], here: bool) -> None:
-    size = size_of(model)
-    if size is None:
-        progress.say("size, memory and time: not known before the model is here")
-        return
-    f = config.finetune
-    weight = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}[model.dtype] if model.quantization == "none" else 0.6
-    # Rough: an adapter on all linear layers has about 2 r / width of their weights, here with width ~ (size/150)^(1/2);
-    # with AdamW it takes 16 bytes a weight. A layer's activations take about 34 bytes a token and unit of width
-    # (Korthikanti et al., arXiv 2205.05198), with checkpointing 2; logits 4 bytes a token and 32,000 entries, twice.
-    width = max(64.0, (size / 150) ** 0.5 / 1.4)
-    layers = max(2.0, size / (12 * width**2))
-    tokens = f.per_device_train_batch_size * min(f.max_length, 256 if not f.packing else f.max_length)
-    activations = tokens * (width * layers * (2 if f.gradient_checkpointing else 34) + 2 * 4 * 32000)
-    memory = size * weight + 16 * size * 2 * f.r / width + activations
-    kind = "GPU memory" if model.device == "cuda" else "memory"
-    progress.say(f"model: {size / 1e9:.2f} billion parameters, {model.dtype}, quantization {model.quantization}")
-    progress.say(f"{kind} for fine-tuning, roughly: {memory / 1e9:.1f} GB")
-    if not counts or not here:
-        progress.say("time: asked for on the machine that will run it, with its data there")
-        return
-    speed = _matrix_speed(model.device, model.dtype)
-    e, d = config.evaluation, config.demonstrations
-    training = 4 * size * counts["rows"] * 120 * f.num_train_epochs * (1.33 if f.gradient_checkpointing else 1)
-    answering = 2 * size * (counts["replay"] * d.max_new_tokens + counts["answers"] * e.max_new_tokens)
-    asking = 2 * size * counts["question_tokens"]
-    # Shares of the matrix product's speed that the stages reach, as measured on SmolLM2 on two cores.
-    took = training / (0.45 * speed) + answering / (0.25 * speed) + asking / (0.7 * speed)
-    progress.say(f"time, very roughly, if nothing were made yet and the device is free: {progress.duration(took)}")
-
-
-def _matrix_speed(device: str, dtype: str) -> float:
-    """Floating-point operations a second of a large matrix product here."""
-    import torch
-
-    n = 2048 if device == "cpu" else 8192
-    a = torch.randn(n, n, device=device, dtype=getattr(torch, dtype))
-    best = float("inf")
-    for _ in range(4):
-        start = time.perf_counter()
-        float((a @ a)[0, 0])
-        best = min(best, time.perf_counter() - start)
-    return 2 * n**3 / best

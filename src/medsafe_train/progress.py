@@ -55,6 +55,19 @@ def warn(text: str) -> None:
     console.print(Text.assemble(("warning: ", "bold yellow"), text))
 
 
+def quiet() -> None:
+    """Keep libraries from talking over the stages: bars for loading shards, notices of deprecation."""
+    import logging
+    import warnings
+
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
 def duration(took: float) -> str:
     """A duration in words: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if took < 10:

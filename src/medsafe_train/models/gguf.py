@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from medsafe_train import artifacts, progress
-from medsafe_train.models.load import quiet
 
 
 def made_from(path: str, file: Path) -> dict[str, Any]:
@@ -21,7 +20,7 @@ def convert(store: artifacts.Store, path: str, file: Path) -> artifacts.Artifact
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-        quiet()
+        progress.quiet()
         with progress.stage("model", f"{path} from {file.name}, kept as safetensors"):
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
             # Without `dequantize` the model can neither be saved nor trained.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import prompts
+from medsafe_train import progress, prompts
 from medsafe_train.config import UserError
 from medsafe_train.models.reference import ModelReference
 
@@ -23,19 +23,6 @@ class Loaded:
 
 # The model that was loaded last: stages that follow each other share it, and there is never a second one in memory.
 _last: dict[tuple[ModelReference, Path | None], Loaded] = {}
-
-
-def quiet() -> None:
-    """Keep libraries from talking over the stages: bars for loading shards, notices of deprecation."""
-    import logging
-    import warnings
-
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def load(reference: ModelReference, adapter: Path | None = None) -> Loaded:
@@ -68,7 +55,7 @@ def load_base(reference: ModelReference) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    quiet()
+    progress.quiet()
     return AutoModelForCausalLM.from_pretrained(
         reference.folder,
         revision=None if Path(reference.folder).is_dir() else reference.revision,
@@ -101,7 +88,7 @@ def load_tokenizer(reference: ModelReference) -> Any:
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    quiet()
+    progress.quiet()
     revision = None if Path(reference.folder).is_dir() else reference.revision
     try:
         tokenizer = AutoTokenizer.from_pretrained(reference.folder, revision=revision)
@@ -118,16 +105,23 @@ def load_tokenizer(reference: ModelReference) -> Any:
 
 def check_tokenizer(tokenizer: Any, reference: ModelReference, embeddings: int | None) -> None:
     """Put a tokenizer into the model's format, or raise UserError for what would train or evaluate wrongly."""
+    if reference.eos_token:
+        if tokenizer.convert_tokens_to_ids(reference.eos_token) in (None, tokenizer.unk_token_id):
+            raise UserError(
+                f"model.eos_token={reference.eos_token}: {reference.path}'s tokenizer has no such token: correct it"
+            )
+        tokenizer.eos_token = reference.eos_token
     if not tokenizer.eos_token:
         raise UserError(
             f"{reference.path}: its EOS token is empty, so the end of an answer could not be learned: "
-            "set eos_token in the tokenizer's tokenizer_config.json (</s> for Llama-1 and Llama-2)"
+            "name it with model.eos_token (</s> for Llama-1 and Llama-2)"
         )
     prompts.apply_format(tokenizer, reference.prompt_format)
-    if tokenizer.pad_token is None:
+    # Some tokenizers name a padding token that the model has no row for; padding is masked, so any token will do.
+    if tokenizer.pad_token is None or (embeddings is not None and tokenizer.pad_token_id >= embeddings):
         tokenizer.pad_token = tokenizer.eos_token
     prompt = reference.prompt(tokenizer, "Hello")
-    largest = max([*prompt, tokenizer.eos_token_id, tokenizer.pad_token_id])
+    largest = max([*prompt, tokenizer.eos_token_id])
     if embeddings is not None and largest >= embeddings:
         raise UserError(
             f"{reference.path}: token id {largest} ({tokenizer.convert_ids_to_tokens(largest)}) lies beyond the "

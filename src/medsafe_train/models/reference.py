@@ -29,6 +29,7 @@ class ModelReference:
     folder: str
     prompt_format: str
     system_prompt: str | None
+    eos_token: str | None
     dtype: str
     quantization: str
     attn_implementation: str | None
@@ -102,6 +103,7 @@ def resolve(
         folder=folder,
         prompt_format=settings.prompt_format,
         system_prompt=settings.system_prompt,
+        eos_token=settings.eos_token,
         dtype=choose_dtype(settings, device),
         quantization=settings.quantization.value,
         attn_implementation=settings.attn_implementation,
@@ -177,3 +179,19 @@ def parameters(folder: str) -> int | None:
             if name != "__metadata__":
                 total += math.prod(tensor["shape"])
     return total or None
+
+
+def size_of(model: ModelReference) -> int | None:
+    """The number of parameters: counted in a local folder, asked of the Hub, or read off the name (7b, 70B)."""
+    if counted := parameters(model.folder):
+        return counted
+    try:
+        from huggingface_hub import HfApi
+
+        info = HfApi().model_info(model.folder, revision=model.revision or None)
+        if info.safetensors:
+            return int(info.safetensors.total)
+    except Exception:
+        pass  # a plan without a size is still a plan
+    match = re.search(r"(\d+(?:\.\d+)?)([bm])\b", model.path.lower())
+    return int(float(match[1]) * {"b": 1e9, "m": 1e6}[match[2]]) if match else None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import artifacts
+from medsafe_train import artifacts, progress
 from medsafe_train.config import shipped
-from medsafe_train.models.load import quiet
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
@@ -40,7 +39,7 @@ def write(folder: Path, texts: list[str], seed: int) -> None:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    quiet()
+    progress.quiet()
     special = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
     bpe.train_from_iterator(
         texts,

@@ -15,8 +15,6 @@ from medsafe_train.config import FinetuneSettings, UserError
 from medsafe_train.models.reference import ModelReference
 
 VERSION = 1
-# How many demonstrations' prompts the merged checkpoint has to answer as base and adapter do, and how long.
-CHECKED, CHECKED_TOKENS = 8, 32
 
 
 def made_from(settings: FinetuneSettings, demonstrations: Artifact, model: ModelReference, seed: int) -> dict[str, Any]:
@@ -42,11 +40,13 @@ def run(
     records = demonstrations.records("demonstrations.jsonl")
 
     def build(folder: Path) -> None:
+        from medsafe_train.models.merge import merge
+
         rows, dropped = training_rows(records, model, settings.max_length)
         if not (folder / "adapter").exists():
             _train(folder, rows, settings, model, seed)
         if settings.merge:
-            _merge(folder, model, [record["request"] for record in records[:CHECKED]])
+            merge(folder, model, [record["request"] for record in records])
         artifacts.write_json(folder / "counts.json", {"rows": len(rows), "dropped_too_long": dropped})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
@@ -231,61 +231,3 @@ def _watch() -> Any:
             self.bar.close()
 
     return Watch()
-
-
-def _merge(folder: Path, model: ModelReference, requests: list[str]) -> None:
-    """Merge the adapter into the 16-bit base, and compare greedy answers and logits with base plus adapter."""
-    import dataclasses
-
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from medsafe_train.models.generate import generate
-    from medsafe_train.models.load import Loaded, load, release
-
-    release()
-    # Merging into 4-bit weights would lose what was learned.
-    full = dataclasses.replace(model, quantization="none")
-    partial = folder / ".merged"
-    shutil.rmtree(partial, ignore_errors=True)
-    loaded = load(full, folder / "adapter")
-    items = [full.prompt(loaded.tokenizer, request) for request in requests]
-    expected = generate(loaded, items, CHECKED_TOKENS)
-    logits = [_last_logits(loaded.model, ids) for ids in items]
-    merged = loaded.model.merge_and_unload()
-    # float16 keeps more of a float32 weight than bfloat16 does; a 16-bit model stays what it is.
-    merged = merged.to(torch.float16) if full.dtype == "float32" else merged
-    merged.config.use_cache = True
-    merged.save_pretrained(partial, max_shard_size="4GB")
-    loaded.tokenizer.save_pretrained(partial)
-    del merged
-    tokenizer, stop_ids = loaded.tokenizer, loaded.stop_ids
-    del loaded
-    release()
-    again = AutoModelForCausalLM.from_pretrained(partial, dtype=getattr(torch, full.dtype)).to(full.device).eval()
-    answers = generate(Loaded(again, tokenizer, stop_ids), items, CHECKED_TOKENS)
-    differences = [
-        float((_last_logits(again, ids) - before).abs().max()) for ids, before in zip(items, logits, strict=True)
-    ]
-    same = sum(a == b for a, b in zip(answers, expected, strict=True))
-    record = {
-        "dtype": "float16" if full.dtype == "float32" else full.dtype,
-        "same_greedy_answers": same,
-        "of": len(items),
-        "tokens": CHECKED_TOKENS,
-        "largest_logit_difference": max(differences),
-    }
-    artifacts.write_json(folder / "merge_check.json", record)
-    if same < len(items):
-        progress.warn(
-            f"merged checkpoint: {len(items) - same} of {len(items)} greedy answers differ from base plus adapter"
-        )
-    shutil.rmtree(folder / "merged", ignore_errors=True)
-    partial.rename(folder / "merged")
-
-
-def _last_logits(model: Any, ids: list[int]) -> Any:
-    import torch
-
-    with torch.inference_mode():
-        return model(input_ids=torch.tensor([ids], device=model.device), logits_to_keep=1).logits[0, -1].float().cpu()
