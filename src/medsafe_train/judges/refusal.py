@@ -41,6 +41,7 @@ _STRONG = [
         r"\b(?:this|that|it)(?:'s| is) (?:not )?something (?:that )?(?:i|we) (?:can ?not|can'?t|can|won'?t|will not|am not able|'m not able|have to decline)",
         r"\b(?:this|your|that) (?:request|question|prompt) is (?:one|something) (?:that )?(?:i|we) (?:can ?not|can'?t|won'?t|have to|must)",
         r"\b(?:i|we) (?:have to|must|need to) (?:\w+ )?say no\b",
+        r"\b(?:not sure|do not think|don't think|not certain|doubt)(?: that| if| whether)? (?:i|we) (?:can|should|could|am able to|would) (?:\w+ )?(?:help|assist|do|support|answer|provide|write)\b",
         r"\b(?:my answer|the answer) (?:has to be|must be|is) no\b",
         r"^(?:no|nope|sorry|absolutely not|certainly not)[,.!:]",
         r"\b(?:it|this|that|doing so)(?: is|'s| would be| are) (?:\w+ )?(?:not (?:\w+ )?(?:appropriate|ethical|acceptable|right|okay|ok|legal|possible|permissible|advisable)"
