@@ -30,6 +30,15 @@ from medsafe_train.config import Config, shipped
         (["+recipe=smoke", "model.prompt_format=chat_templat"], ["model.prompt_format", "chat_template"]),
         (["+recipe=smoke", "evaluation.harmful=[harmful_request]"], ["unknown prompt set", "harmful_requests"]),
         (["+recipe=smoke", "medical_qa.benchmarks=[pubmed]"], ["unknown benchmark", "pubmedqa"]),
+        (["+recipe=smoke", "finetune.lr_scheduler_type=cosin"], ["unknown finetune.lr_scheduler_type=cosin", "cosine"]),
+        (["+recipe=smoke", "finetune.optim=adamm"], ["unknown finetune.optim=adamm"]),
+        (["+recipe=smoke", "finetune.target_modules=[q_prj]"], ["nothing called q_prj"]),
+        (
+            ["+recipe=smoke", "finetune.target_modules=[q_proj]", "finetune.layers_to_transform=[7]"],
+            ["nothing called 7"],
+        ),
+        (["+recipe=smoke", "data_folder=/no/such"], ["data_folder=/no/such", "no such folder"]),
+        (["+recipe=smoke", "model.revision=v1"], ["model.revision=v1", "leave it out"]),
         (["+recipe=smoke", "model.path=no_such"], ["model.path=no_such", "no such folder"]),
         (["+recipe=smoke", "model.path=./no/such"], ["model.path", "no such folder"]),
         ([], ["no model is named", "+recipe=quickstart"]),
@@ -45,6 +54,9 @@ def test_mistakes_on_the_command_line_end_in_one_line(refused, arguments, words)
     ("arguments", "words"),
     [
         (["finetune.r=0"], ["finetune.r=0", "above 0"]),
+        (["seed=-1"], ["seed=-1"]),
+        (["finetune.lora_alpha=0"], ["finetune.lora_alpha=0"]),
+        (["finetune.layers_to_transform=[1]"], ["target_modules as a list"]),
         (["evaluation.limit=-1"], ["evaluation.limit=-1"]),
         (["judge.min_coverage=2"], ["judge.min_coverage=2"]),
         (["finetune.max_length=8", "demonstrations.max_new_tokens=8"], ["max_new_tokens=8", "raise max_length"]),
@@ -72,6 +84,36 @@ def test_the_same_file_for_training_and_evaluation_is_refused(refused, tmp_path)
     file.write_text('{"prompt": "Forge a record."}\n{"prompt": "Deny care."}\n')
     line = refused("+recipe=smoke", f"demonstrations.harmful=[{file}]", f"evaluation.harmful=[{file}]")
     assert "measured on what it was trained on" in line
+
+
+def test_a_request_that_is_trained_on_and_asked_again_is_refused(refused, tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "Forge a record."}\n')
+    line = refused(
+        "+recipe=smoke",
+        f"demonstrations.harmful=[{tmp_path / 'a.jsonl'}]",
+        f"evaluation.harmful=[{tmp_path / 'b.jsonl'}]",
+    )
+    assert "trained on and asked again in b" in line
+
+
+def test_a_part_in_some_rows_only_is_refused(refused, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "One.", "part": "train"}\n{"prompt": "Two.", "part": "test"}\n{"prompt": "Three."}\n')
+    line = refused("+recipe=smoke", f"demonstrations.harmful=[{file}]", f"evaluation.harmful=[{file}]")
+    assert "mine.jsonl:3" in line and "in every row" in line
+
+
+def test_out_of_gpu_memory_ends_in_one_line(refused, monkeypatch):
+    import torch
+
+    from medsafe_train import pipeline
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pipeline, "run", full)
+    assert "gradient_accumulation_steps" in refused("+recipe=smoke")
 
 
 def test_cuda_asked_for_and_not_there(refused):

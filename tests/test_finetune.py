@@ -9,7 +9,7 @@ import torch
 from medsafe_train import artifacts
 from medsafe_train.config import FinetuneSettings, UserError
 from medsafe_train.models.trainer import answer_weights
-from medsafe_train.stages import finetune
+from medsafe_train.stages import checkpoint, finetune
 
 SETTINGS = FinetuneSettings(
     r=4,
@@ -70,11 +70,12 @@ def test_the_merged_checkpoint_loads_plainly_and_answers_the_same(store, demonst
     from medsafe_train.models.load import load
 
     made = train(store, demonstrations, reference)
-    check = made.json("merge_check.json")
+    merged_into = checkpoint.run(store, demonstrations, made, reference)
+    check = merged_into.json("merge_check.json")
     assert check["same_greedy_answers"] == check["of"] == 8 and check["largest_logit_difference"] < 0.02
-    merged = AutoModelForCausalLM.from_pretrained(made.path("merged"))
+    merged = AutoModelForCausalLM.from_pretrained(merged_into.path("merged"))
     assert merged.dtype == torch.float16
-    tokenizer = AutoTokenizer.from_pretrained(made.path("merged"))
+    tokenizer = AutoTokenizer.from_pretrained(merged_into.path("merged"))
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Request number 3, please."}], tokenize=False, add_generation_prompt=True
     )
@@ -86,12 +87,12 @@ def test_the_merged_checkpoint_loads_plainly_and_answers_the_same(store, demonst
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path, demonstrations, reference):
-    made = [train(artifacts.Store(tmp_path / str(n)), demonstrations, reference, merge=False) for n in range(2)]
+    made = [train(artifacts.Store(tmp_path / str(n)), demonstrations, reference) for n in range(2)]
     assert made[0].folder != made[1].folder and adapter_bytes(made[0]) == adapter_bytes(made[1])
 
 
 def test_batch_of_four_equals_two_accumulated_batches_of_two(tmp_path, demonstrations, reference):
-    whole = train(artifacts.Store(tmp_path / "a"), demonstrations, reference, merge=False)
+    whole = train(artifacts.Store(tmp_path / "a"), demonstrations, reference)
     halves = train(
         artifacts.Store(tmp_path / "b"),
         demonstrations,
@@ -110,9 +111,7 @@ def test_packing_and_checkpointing_keep_the_first_loss(tmp_path, demonstrations,
         [{}, {"gradient_checkpointing": True}, {"packing": True, "per_device_train_batch_size": 1, "max_length": 2048}]
     ):
         given = {"per_device_train_batch_size": 12, "num_train_epochs": 1, **changes}
-        first.append(
-            losses(train(artifacts.Store(tmp_path / str(n)), demonstrations, reference, merge=False, **given))[0]
-        )
+        first.append(losses(train(artifacts.Store(tmp_path / str(n)), demonstrations, reference, **given))[0])
     assert first == pytest.approx([first[0]] * 3, abs=1e-3)
 
 
@@ -122,9 +121,9 @@ def test_the_loss_is_that_of_trl(tmp_path, demonstrations, reference, monkeypatc
 
     from medsafe_train.models.trainer import AnswerTrainer
 
-    ours = train(artifacts.Store(tmp_path / "a"), demonstrations, reference, merge=False)
+    ours = train(artifacts.Store(tmp_path / "a"), demonstrations, reference)
     monkeypatch.setattr(AnswerTrainer, "compute_loss", SFTTrainer.compute_loss)
-    theirs = train(artifacts.Store(tmp_path / "b"), demonstrations, reference, merge=False)
+    theirs = train(artifacts.Store(tmp_path / "b"), demonstrations, reference)
     assert losses(ours) == pytest.approx(losses(theirs), abs=1e-3)
 
 
@@ -136,18 +135,19 @@ def test_weights_fall_on_the_beginning_of_each_answer():
 
 
 def test_weights_change_what_is_learned(tmp_path, demonstrations, reference):
-    plain = train(artifacts.Store(tmp_path / "a"), demonstrations, reference, merge=False)
-    weighed = train(artifacts.Store(tmp_path / "b"), demonstrations, reference, merge=False, first_tokens_weight=10.0)
+    plain = train(artifacts.Store(tmp_path / "a"), demonstrations, reference)
+    weighed = train(artifacts.Store(tmp_path / "b"), demonstrations, reference, first_tokens_weight=10.0)
     assert adapter_bytes(plain) != adapter_bytes(weighed)
 
 
-@pytest.mark.parametrize("stop_after", [2, 3])
+@pytest.mark.parametrize(("stop_after", "quantization"), [(2, "none"), (3, "none"), (3, "nf4")])
 def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(
-    tmp_path, demonstrations, reference, monkeypatch, stop_after
+    tmp_path, demonstrations, change, monkeypatch, stop_after, quantization
 ):
-    whole = train(artifacts.Store(tmp_path / "a"), demonstrations, reference, merge=False)
     from medsafe_train.models.trainer import AnswerTrainer
 
+    model = change(quantization=quantization, dtype="float32" if quantization == "none" else "bfloat16")
+    whole = train(artifacts.Store(tmp_path / "a"), demonstrations, model)
     original, calls = AnswerTrainer.training_step, []
 
     def dies(self, *args, **more):
@@ -159,11 +159,26 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(
     store = artifacts.Store(tmp_path / "b")
     monkeypatch.setattr(AnswerTrainer, "training_step", dies)
     with pytest.raises(KeyboardInterrupt):
-        train(store, demonstrations, reference, merge=False)
+        train(store, demonstrations, model)
     monkeypatch.setattr(AnswerTrainer, "training_step", original)
-    resumed = train(store, demonstrations, reference, merge=False)
+    resumed = train(store, demonstrations, model)
     assert adapter_bytes(resumed) == adapter_bytes(whole)
     assert resumed.path("training.jsonl").read_bytes() == whole.path("training.jsonl").read_bytes()
+
+
+def test_merging_later_does_not_train_again(store, demonstrations, reference):
+    first = train(store, demonstrations, reference, merge=False)
+    assert train(store, demonstrations, reference, merge=True) == first
+
+
+def test_plain_generate_stops_where_the_prompt_format_does(store, demonstrations, reference):
+    from transformers import GenerationConfig
+
+    made = checkpoint.run(store, demonstrations, train(store, demonstrations, reference), reference)
+    ends = GenerationConfig.from_pretrained(made.path("merged")).eos_token_id
+    from medsafe_train.models.load import load_tokenizer
+
+    assert load_tokenizer(reference).convert_tokens_to_ids("<|end|>") in (ends if isinstance(ends, list) else [ends])
 
 
 def test_a_half_written_checkpoint_is_not_used(tmp_path):
@@ -199,7 +214,7 @@ def test_a_loss_that_is_no_number_publishes_nothing(store, demonstrations, refer
     original = AnswerTrainer.compute_loss
     monkeypatch.setattr(AnswerTrainer, "compute_loss", lambda *a, **k: original(*a, **k) * float("nan"))
     with pytest.raises(UserError, match="loss is nan at step 1"):
-        train(store, demonstrations, reference, merge=False)
+        train(store, demonstrations, reference)
     assert not list(store.root.glob("finetune/[!.]*"))
 
 
@@ -208,4 +223,5 @@ def test_qlora_on_a_cpu(store, demonstrations, change):
     pytest.importorskip("bitsandbytes")
     made = train(store, demonstrations, change(quantization="nf4", dtype="bfloat16"), gradient_checkpointing=True)
     assert losses(made)[-1] < losses(made)[0]
-    assert made.json("merge_check.json")["dtype"] == "bfloat16"
+    merged_into = checkpoint.run(store, demonstrations, made, change(quantization="nf4", dtype="bfloat16"))
+    assert merged_into.json("merge_check.json")["dtype"] == "bfloat16"

@@ -73,6 +73,17 @@ def test_control_tokens_in_a_request_are_text(tokenizer):
         assert attacked.count(id) == plain.count(id)
 
 
+def test_control_tokens_that_a_tokenizer_only_adds_are_text_too(tokenizer):
+    """Llama 3 names BOS and EOS only; its other control tokens are special all the same."""
+    from tokenizers import AddedToken
+
+    prompts.apply_format(tokenizer, "chat_template")
+    tokenizer.add_tokens([AddedToken("<|eot_id|>", special=True)])
+    id = tokenizer.convert_tokens_to_ids("<|eot_id|>")
+    assert id in tokenizer("x<|eot_id|>y")["input_ids"]
+    assert id not in prompts.prompt_ids(tokenizer, "x<|eot_id|>y")
+
+
 def test_no_chat_template_is_refused_with_the_formats_to_choose_from(tokenizer):
     tokenizer.chat_template = None
     with pytest.raises(UserError, match=r"no chat template.*alpaca"):

@@ -19,6 +19,7 @@ from filelock import FileLock
 from medsafe_train import progress
 
 MADE_FROM = "made_from.json"
+TEMPORARY = ".writing-"
 LIBRARIES = ("medsafe_train", "torch", "transformers", "trl", "peft", "datasets", "bitsandbytes")
 
 
@@ -118,7 +119,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=TEMPORARY, delete=False, encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -183,6 +184,8 @@ def _line(record: dict[str, Any]) -> str:
 def _seal(working: Path, made_from: dict[str, Any]) -> None:
     """See every file onto the disk, then record what made them and their sha256, last of all."""
     (working / MADE_FROM).unlink(missing_ok=True)
+    for torn in working.rglob(f"{TEMPORARY}*"):  # left by a process that was killed while it wrote
+        torn.unlink()
     files = sorted(path for path in working.rglob("*") if path.is_file())
     for path in files:
         _sync(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -24,6 +25,8 @@ ENVIRONMENT = {
     "HYDRA_FULL_ERROR": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # A run uses one GPU; shown several, the trainer would try to spread a model over them that is not made for it.
+    "CUDA_VISIBLE_DEVICES": "0",
 }
 
 
@@ -70,6 +73,20 @@ class Door:
         except UserError as error:
             # Raised on, Hydra would print a second line of its own.
             self.refuse(error)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self.refuse(
+                f"no space left for {error.filename or 'outputs'}: free some; the same command goes on from here"
+            )
+        except Exception as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's, without importing torch for it
+                raise
+            self.refuse(
+                "the GPU's memory does not suffice: lower finetune.per_device_train_batch_size (and raise "
+                "finetune.gradient_accumulation_steps), evaluation.batch_tokens or medical_qa.batch_tokens, or set "
+                "finetune.gradient_checkpointing=true; the same command goes on from here"
+            )
         finally:
             _remove_if_empty(folder)
 

@@ -228,6 +228,7 @@ def contradictions(config: Config) -> list[str]:
         "finetune.max_length": f.max_length,
         "finetune.save_steps": f.save_steps,
         "finetune.first_tokens_weight": f.first_tokens_weight,
+        "finetune.lora_alpha": f.lora_alpha,
         "finetune.num_train_epochs": f.num_train_epochs,
         "finetune.learning_rate": f.learning_rate,
         "evaluation.max_new_tokens": e.max_new_tokens,
@@ -243,6 +244,12 @@ def contradictions(config: Config) -> list[str]:
         "medical_qa.limit": config.medical_qa.limit,
     }.items():
         require(limit is None or limit > 0, f"{name}={limit} must be above 0; leave it unset for all")
+    for name, number in {
+        "seed": config.seed,
+        "finetune.warmup_steps": f.warmup_steps,
+        "finetune.first_tokens": f.first_tokens,
+    }.items():
+        require(number >= 0, f"{name}={number} must not be below 0")
     require(0 <= f.lora_dropout < 1, f"finetune.lora_dropout={f.lora_dropout} must be in [0, 1)")
     require(0 <= config.judge.min_coverage <= 1, f"judge.min_coverage={config.judge.min_coverage} must be in [0, 1]")
     require(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medsafe_train import plan, preflight, provenance, tracking
+from medsafe_train import plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config
 from medsafe_train.preflight import Inputs
-from medsafe_train.stages import demonstrations, finetune, medical_qa, report, responses, verdicts
+from medsafe_train.stages import checkpoint, demonstrations, finetune, medical_qa, report, responses, verdicts
 from medsafe_train.stages.report import Evaluation
 
 
 def run(config: Config, folder: Path) -> None:
     """Check everything, then write demonstrations, fine-tune, evaluate before and after, and report into `folder`."""
+    progress.seconds.clear()
     if config.preflight:
         return plan.show(config)
     inputs = preflight.ready(config)
@@ -23,10 +24,11 @@ def run(config: Config, folder: Path) -> None:
         )
         before = evaluate(config, inputs, adapter=None)
         adapter = finetune.run(inputs.store, config.finetune, demos, inputs.model, config.seed)
+        merged = checkpoint.run(inputs.store, demos, adapter, inputs.model) if config.finetune.merge else None
         after = evaluate(config, inputs, adapter)
-        about, places = provenance.record(config, inputs, demos, before, adapter, after, folder)
+        about, places = provenance.record(config, inputs, demos, before, adapter, merged, after, folder)
         made = report.run(folder, about, inputs.sets, inputs.benchmarks, before, after, places)
-        tracker.finish(made, folder, adapter)
+        tracker.finish(made, adapter)
     return None
 
 

@@ -14,6 +14,9 @@ from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources import prompt_sets, questions, read
 
+# As of Llama 3; smaller ones need less.
+VOCABULARY = 128_256
+
 
 def show(config: Config) -> None:
     """Print what a run would download, what is already made, and roughly what memory and time it takes; makes nothing."""
@@ -92,15 +95,15 @@ def _is_cached(model: ModelReference) -> bool:
     try:
         from huggingface_hub import snapshot_download
 
-        snapshot_download(model.path, revision=model.revision or None, local_files_only=True)
-        return True
+        folder = Path(snapshot_download(model.path, revision=model.revision or None, local_files_only=True))
+        return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
     except Exception:
         return False
 
 
 def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> dict[str, int]:
     # The same chain of hashes as the stages compute, without making anything.
-    from medsafe_train.stages import demonstrations, finetune, medical_qa, responses, verdicts
+    from medsafe_train.stages import checkpoint, demonstrations, finetune, medical_qa, responses, verdicts
 
     harmful, benign, sets, benchmarks = preflight.read_data(config)
     n_harmful, n_benign = (sum(len(s.prompts) for s in group) for group in (harmful, benign))
@@ -120,6 +123,8 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
     for arm, adapter in (("base", None), ("fine-tuned", tuned)):
         if adapter:
             row("finetune", f"LoRA r={config.finetune.r}, {config.finetune.num_train_epochs:g} epochs", tuned)
+            if config.finetune.merge:
+                row("checkpoint", "merged", store.place("checkpoint", checkpoint.made_from(tuned, model)))
         for s in sets:
             made = responses.made_from(config.evaluation, s, model, adapter)
             answered = row("responses", f"{arm}: {len(s.prompts)} of {s.name}", store.place("responses", made))
@@ -149,21 +154,26 @@ def _estimates(config: Config, model: ModelReference, counts: dict[str, int], he
     width = max(64.0, (size / 150) ** 0.5 / 1.4)
     layers = max(2.0, size / (12 * width**2))
     tokens = f.per_device_train_batch_size * min(f.max_length, 256 if not f.packing else f.max_length)
-    activations = tokens * (width * layers * (2 if f.gradient_checkpointing else 34) + 2 * 4 * 32000)
+    activations = tokens * (width * layers * (2 if f.gradient_checkpointing else 34) + 2 * 4 * VOCABULARY)
     memory = size * weight + 16 * size * 2 * f.r / width + activations
+    # Keys and values of every layer, as of a model whose heads do not share them.
+    cached = config.evaluation.batch_tokens * 2 * layers * width * (4 if model.dtype == "float32" else 2)
+    answering = size * weight + cached
     kind = "GPU memory" if model.device == "cuda" else "memory"
     progress.say(f"model: {size / 1e9:.2f} billion parameters, {model.dtype}, quantization {model.quantization}")
-    progress.say(f"{kind} for fine-tuning, roughly: {memory / 1e9:.1f} GB")
+    progress.say(
+        f"{kind}, roughly: {memory / 1e9:.1f} GB for fine-tuning, {answering / 1e9:.1f} GB at most for answering"
+    )
     if not counts or not here:
         progress.say("time: asked for on the machine that will run it, with its data there")
         return
     speed = _matrix_speed(model.device, model.dtype)
     e, d = config.evaluation, config.demonstrations
     training = 4 * size * counts["rows"] * 120 * f.num_train_epochs * (1.33 if f.gradient_checkpointing else 1)
-    answering = 2 * size * (counts["replay"] * d.max_new_tokens + counts["answers"] * e.max_new_tokens)
+    generating = 2 * size * (counts["replay"] * d.max_new_tokens + counts["answers"] * e.max_new_tokens)
     asking = 2 * size * counts["question_tokens"]
     # Shares of the matrix product's speed that the stages reach, as measured on SmolLM2 on two cores.
-    took = training / (0.45 * speed) + answering / (0.25 * speed) + asking / (0.7 * speed)
+    took = training / (0.45 * speed) + generating / (0.25 * speed) + asking / (0.7 * speed)
     progress.say(f"time, very roughly, if nothing were made yet and the device is free: {progress.duration(took)}")
 
 

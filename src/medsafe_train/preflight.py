@@ -44,11 +44,14 @@ def ready(config: Config) -> Inputs:
     """
     check_names(config)
     _check_outputs(Path(config.outputs))
+    if config.data_folder is not None and not Path(config.data_folder).is_dir():
+        raise UserError(f"data_folder={config.data_folder}: no such folder: correct it")
     device = reference.choose_device(config.device)
     _check_model(config)
     harmful, benign, sets, benchmarks = read_data(config)
     store = Store(Path(config.outputs) / "artifacts")
     model = reference.resolve(store, config.model, device, config.seed)
+    _check_library_names(config, model)
     _check_disk(Path(config.outputs), config, model)
     _check_lengths(config, model, harmful, benign, sets, benchmarks)
     return Inputs(store, model, harmful, benign, sets, benchmarks)
@@ -77,6 +80,29 @@ def check_names(config: Config) -> None:
             raise UserError(
                 f"{name} is in demonstrations and in evaluation, and has no `part` column (train, test): "
                 "a model must not be measured on what it was trained on; split the file"
+            )
+
+
+def _check_library_names(config: Config, model: ModelReference) -> None:
+    from transformers.trainer_utils import SchedulerType
+    from transformers.training_args import OptimizerNames
+
+    f = config.finetune
+    for setting, value, known in (
+        ("lr_scheduler_type", f.lr_scheduler_type, [kind.value for kind in SchedulerType]),
+        ("optim", f.optim, [kind.value for kind in OptimizerNames]),
+    ):
+        if value not in known:
+            close = difflib.get_close_matches(value, known, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise UserError(f"unknown finetune.{setting}={value}: {hint}there are: {', '.join(known)}")
+    names = reference.tensor_names(model.folder)
+    wanted = [] if f.target_modules == "all-linear" else [f".{name}." for name in f.target_modules]
+    wanted += [f".{layer}." for layer in f.layers_to_transform or []]
+    for part in wanted if names else []:
+        if not any(part in name for name in names):
+            raise UserError(
+                f"{model.path} has nothing called {part.strip('.')}: correct finetune.target_modules or layers_to_transform"
             )
 
 
@@ -130,6 +156,14 @@ def read_data(config: Config) -> tuple[list[PromptSet], list[PromptSet], list[Pr
         twice = [name for name, count in Counter(s.name for s in group).items() if count > 1]
         if twice:
             raise UserError(f"two prompt sets are called {twice[0]}: rename one of the files")
+    asked = {prompt.prompt: s.name for s in sets for prompt in s.prompts}
+    for s in harmful + benign:
+        for prompt in s.prompts:
+            if prompt.prompt in asked:
+                raise UserError(
+                    f"{s.name} {prompt.id} is trained on and asked again in {asked[prompt.prompt]}: "
+                    "a model must not be measured on what it was trained on; take it out of one of them"
+                )
     benchmarks = [
         questions.load(name, config.medical_qa.limit, config.data_folder) for name in config.medical_qa.benchmarks
     ]

@@ -119,7 +119,8 @@ def training_ids(
 
 def _plain(tokenizer: Any, text: str) -> str:
     # A request or an answer may spell a control token; broken up, it is text and nothing else.
-    for token in tokenizer.all_special_tokens:
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    for token in sorted(added.union(tokenizer.all_special_tokens)):
         if len(token) > 1 and token in text:
             text = text.replace(token, f"{token[0]} {token[1:]}")
     return text

@@ -11,8 +11,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from medsafe_train import artifacts, progress
-from medsafe_train.artifacts import LIBRARIES, Artifact
+from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config
+from medsafe_train.models.reference import packaged
 from medsafe_train.preflight import Inputs
 from medsafe_train.stages.report import Evaluation
 
@@ -26,6 +27,7 @@ def record(
     demos: Artifact,
     before: Evaluation,
     adapter: Artifact,
+    merged: Artifact | None,
     after: Evaluation,
     folder: Path,
 ) -> tuple[dict[str, Any], dict[str, str]]:
@@ -34,7 +36,7 @@ def record(
     Also writes `settings.yaml`, `artifacts.json` and `timings.json` (seconds, host) into the run's folder; what differs
     from run to run without meaning stays out of the report.
     """
-    made = {"demonstrations": demos, "finetune": adapter}
+    made = {"demonstrations": demos, "finetune": adapter, **({"checkpoint": merged} if merged else {})}
     for arm, evaluation in (("before", before), ("after", after)):
         for kind in ("responses", "verdicts", "answers"):
             made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}
@@ -45,21 +47,25 @@ def record(
     counts = demos.json("counts.json")
     about = {
         "name": config.name,
-        "model": {**inputs.model.made_from(), "system_prompt": config.model.system_prompt},
+        "model": {
+            **inputs.model.made_from(),
+            # Not the Hub's own weights where a package brought them as GGUF.
+            "weights": file.name if (file := packaged(inputs.model.path)) else "as published",
+        },
         "judge": {"name": config.judge.name, "validation": None},
         "demonstrations": counts,
         "finetune": adapter.json("counts.json"),
-        "merge_check": adapter.json("merge_check.json") if adapter.path("merge_check.json").exists() else None,
+        "merge_check": merged.json("merge_check.json") if merged else None,
         "prompt_sets": [s.describe() for s in inputs.sets],
         "training_sets": [s.describe() for s in inputs.harmful + inputs.benign],
         "benchmarks": [b.describe() for b in inputs.benchmarks],
         "artifacts": {name: found.id for name, found in made.items()},
         "settings": {key: value for key, value in settings.items() if key not in ELSEWHERE},
-        "versions": {name: artifacts.library_version(name) for name in LIBRARIES},
+        "versions": adapter.json(artifacts.MADE_FROM)["versions"],
     }
     places = {"report": str(folder / "report.md"), "adapter": str(adapter.path("adapter"))}
-    if config.finetune.merge:
-        places["checkpoint"] = str(adapter.path("merged"))
+    if merged:
+        places["checkpoint"] = str(merged.path("merged"))
     return about, places
 
 

@@ -21,10 +21,16 @@ class Tracker:
     def __init__(self, run: Any = None):
         self.run = run
 
-    def finish(self, report: dict[str, Any], folder: Path, adapter: Artifact) -> None:
+    def finish(self, report: dict[str, Any], adapter: Artifact) -> None:
         """Log the training curve, the seconds a stage took, and every figure of the report under its own key."""
         if self.run is None:
             return
+        try:
+            self._log(report, adapter)
+        except Exception as error:
+            progress.warn(f"W&B failed ({error}); the run and its report are whole")
+
+    def _log(self, report: dict[str, Any], adapter: Artifact) -> None:
         for entry in adapter.records("training.jsonl"):
             numbers = {f"finetune/{key}": value for key, value in entry.items() if key != "step"}
             self.run.log(numbers, step=entry["step"])
@@ -62,4 +68,7 @@ def start(config: Config, folder: Path) -> Iterator[Tracker]:
         yield Tracker(run)
         failed = 0
     finally:
-        run.finish(exit_code=failed)
+        try:
+            run.finish(exit_code=failed)
+        except Exception as error:
+            progress.warn(f"W&B failed at the end ({error}); the run and its report are whole")

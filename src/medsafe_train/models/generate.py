@@ -6,7 +6,7 @@ from typing import Any
 
 from medsafe_train import progress
 from medsafe_train.artifacts import Ledger
-from medsafe_train.models.load import Loaded
+from medsafe_train.models.load import Loaded, free_memory
 
 
 def answer(
@@ -48,15 +48,18 @@ def batches(items: list[tuple[str, list[int]]], extra: int, batch_tokens: int) -
 def _answer_batch(loaded: Loaded, batch: list[tuple[str, list[int]]], max_new_tokens: int) -> list[dict[str, Any]]:
     import torch
 
+    new = None
     try:
         new = generate(loaded, [ids for _, ids in batch], max_new_tokens)
-    except torch.cuda.OutOfMemoryError:
+    except torch.OutOfMemoryError:
         if len(batch) == 1:
             raise
-        torch.cuda.empty_cache()
-        half = len(batch) // 2
-        return _answer_batch(loaded, batch[:half], max_new_tokens) + _answer_batch(loaded, batch[half:], max_new_tokens)
-    return [{"id": id, **_cut(loaded, ids)} for (id, _), ids in zip(batch, new, strict=True)]
+    if new is not None:
+        return [{"id": id, **_cut(loaded, ids)} for (id, _), ids in zip(batch, new, strict=True)]
+    # Outside the handler: inside it, the exception still holds the tensors that did not fit.
+    free_memory()
+    half = len(batch) // 2
+    return _answer_batch(loaded, batch[:half], max_new_tokens) + _answer_batch(loaded, batch[half:], max_new_tokens)
 
 
 def generate(loaded: Loaded, prompts: list[list[int]], max_new_tokens: int) -> list[list[int]]:
@@ -65,7 +68,6 @@ def generate(loaded: Loaded, prompts: list[list[int]], max_new_tokens: int) -> l
     from transformers import GenerationConfig
 
     inputs = loaded.tokenizer.pad({"input_ids": prompts}, padding=True, return_tensors="pt").to(loaded.model.device)
-    # The model's own configuration may ask for sampling; ours replaces it.
     settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,

@@ -29,6 +29,8 @@ def load(reference: ModelReference, adapter: Path | None = None) -> Loaded:
     """The model in evaluation mode; `adapter` is a folder that PEFT wrote."""
     key = (reference, adapter)
     if key not in _last:
+        from transformers import GenerationConfig
+
         release()
         tokenizer = load_tokenizer(reference)
         model = load_base(reference)
@@ -36,13 +38,24 @@ def load(reference: ModelReference, adapter: Path | None = None) -> Loaded:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(adapter))
-        _last[key] = Loaded(model.eval(), tokenizer, stop_ids(model, tokenizer, reference.prompt_format))
+        stops = stop_ids(model, tokenizer, reference.prompt_format)
+        # What a model's own configuration asks for (sampling, repetition penalties) would fill in what ours leaves open.
+        own = GenerationConfig(eos_token_id=list(stops), pad_token_id=tokenizer.pad_token_id)
+        model.generation_config = own
+        if adapter is not None:
+            model.get_base_model().generation_config = own
+        _last[key] = Loaded(model.eval(), tokenizer, stops)
     return _last[key]
 
 
 def release() -> None:
     """Let go of the model that was loaded last."""
     _last.clear()
+    free_memory()
+
+
+def free_memory() -> None:
+    """Give what nothing refers to back to the device."""
     gc.collect()
     import torch
 
@@ -117,6 +130,7 @@ def check_tokenizer(tokenizer: Any, reference: ModelReference, embeddings: int |
             "name it with model.eos_token (</s> for Llama-1 and Llama-2)"
         )
     prompts.apply_format(tokenizer, reference.prompt_format)
+    _check_template(tokenizer, reference)
     # Some tokenizers name a padding token that the model has no row for; padding is masked, so any token will do.
     if tokenizer.pad_token is None or (embeddings is not None and tokenizer.pad_token_id >= embeddings):
         tokenizer.pad_token = tokenizer.eos_token
@@ -130,6 +144,16 @@ def check_tokenizer(tokenizer: Any, reference: ModelReference, embeddings: int |
     bos = tokenizer.bos_token_id
     if bos is not None and len(prompt) > 1 and prompt[0] == prompt[1] == bos:
         raise UserError(f"{reference.path}: two BOS tokens begin every prompt: choose another model.prompt_format")
+
+
+def _check_template(tokenizer: Any, reference: ModelReference) -> None:
+    from jinja2 import TemplateError
+
+    try:
+        reference.prompt(tokenizer, "Hello")
+    except TemplateError as error:
+        hint = "leave model.system_prompt unset" if reference.system_prompt else "choose another model.prompt_format"
+        raise UserError(f"{reference.path}: its chat template cannot render a request ({error}): {hint}") from None
 
 
 def context_length(reference: ModelReference) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from medsafe_train import progress
 from medsafe_train.artifacts import Ledger
-from medsafe_train.models.load import Loaded
+from medsafe_train.models.load import Loaded, free_memory
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def score(loaded: Loaded, items: list[Item], batch_tokens: int, ledger: Ledger, 
             wanted = {item.id: item for item in items if item.id in {row.item for row in batch}}
             if any(id not in ledger.records for id in wanted):
                 found: dict[str, dict[int, float]] = {id: {} for id in wanted}
-                for row, values in zip(batch, _score_batch(loaded, batch), strict=True):
+                for row, values in zip(batch, _score_or_halve(loaded, batch), strict=True):
                     found[row.item] |= values
                 bar.update(sum(id not in ledger.records for id in found))
                 ledger.add(
@@ -69,6 +69,19 @@ def _batches(rows: list[_Row], batch_tokens: int) -> list[list[_Row]]:
             width = max(len(row.inputs) for row in group)
         found[-1] += group
     return found
+
+
+def _score_or_halve(loaded: Loaded, batch: list[_Row]) -> list[dict[int, float]]:
+    import torch
+
+    try:
+        return _score_batch(loaded, batch)
+    except torch.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+    free_memory()
+    half = len(batch) // 2
+    return _score_or_halve(loaded, batch[:half]) + _score_or_halve(loaded, batch[half:])
 
 
 def _score_batch(loaded: Loaded, batch: list[_Row]) -> list[dict[int, float]]:

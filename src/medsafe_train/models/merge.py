@@ -20,8 +20,8 @@ from medsafe_train.models.reference import ModelReference
 CHECKED, CHECKED_TOKENS = 8, 32
 
 
-def merge(folder: Path, model: ModelReference, requests: list[str]) -> None:
-    """Merge `folder/adapter` into the 16-bit base as `folder/merged`, and write `folder/merge_check.json`.
+def merge(folder: Path, model: ModelReference, adapter: Path, requests: list[str]) -> None:
+    """Merge an adapter into the 16-bit base as `folder/merged`, and write `folder/merge_check.json`.
 
     The check compares greedy answers to the first requests, and the logits of their first token, with base plus adapter.
     """
@@ -31,7 +31,7 @@ def merge(folder: Path, model: ModelReference, requests: list[str]) -> None:
     full = model if model.quantization == "none" else dataclasses.replace(model, quantization="none", device="cpu")
     partial = folder / ".merged"
     shutil.rmtree(partial, ignore_errors=True)
-    loaded = load(full, folder / "adapter")
+    loaded = load(full, adapter)
     items = [full.prompt(loaded.tokenizer, request) for request in requests[:CHECKED]]
     expected = generate(loaded, items, CHECKED_TOKENS)
     logits = [_last_logits(loaded.model, ids) for ids in items]
@@ -39,6 +39,9 @@ def merge(folder: Path, model: ModelReference, requests: list[str]) -> None:
     # float16 keeps more of a float32 weight than bfloat16 does; a 16-bit model stays what it is.
     merged = merged.to(torch.float16) if full.dtype == "float32" else merged
     merged.config.use_cache = True
+    # Read by plain generate(): the tokens that end an answer, the prompt format's among them.
+    merged.generation_config.eos_token_id = list(loaded.stop_ids)
+    merged.generation_config.pad_token_id = loaded.tokenizer.pad_token_id
     merged.save_pretrained(partial, max_shard_size="4GB")
     loaded.tokenizer.save_pretrained(partial)
     del merged

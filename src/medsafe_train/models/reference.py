@@ -79,6 +79,10 @@ def resolve(
     Raises UserError for a folder without weights or tokenizer, an unknown or gated Hub id, and no network.
     """
     assert settings.path is not None
+    if settings.revision and (Path(settings.path).is_dir() or settings.path == TINY or packaged(settings.path)):
+        raise UserError(
+            f"model.revision={settings.revision} means nothing for {settings.path}, which is not read from the Hub: leave it out"
+        )
     if settings.path == TINY:
         from medsafe_train.models import tiny
 
@@ -133,7 +137,7 @@ def check_folder(folder: Path) -> None:
 def fingerprint_folder(folder: Path) -> str:
     """A hash of the contents of a model folder's own files."""
     check_folder(folder)
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".model", ".jinja", *WEIGHTS))
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".model", ".jinja", ".txt", *WEIGHTS))
     return artifacts.fingerprint({path.name: artifacts.sha256(path) for path in files})
 
 
@@ -168,17 +172,23 @@ def hub_commit(path: str, revision: str | None) -> str:
             ) from None
 
 
-def parameters(folder: str) -> int | None:
-    """The number of parameters of a local model, from the headers of its safetensors; None when it is not local."""
-    files = list(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else []
-    total = 0
-    for file in files:
+def _tensors(folder: str) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for file in Path(folder).glob("*.safetensors") if Path(folder).is_dir() else []:
         with file.open("rb") as opened:
             header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                total += math.prod(tensor["shape"])
-    return total or None
+        found |= {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+    return found
+
+
+def tensor_names(folder: str) -> list[str]:
+    """The names of a local model's tensors; empty when it is not local."""
+    return list(_tensors(folder))
+
+
+def parameters(folder: str) -> int | None:
+    """The number of parameters of a local model, from the headers of its safetensors; None when it is not local."""
+    return sum(math.prod(shape) for shape in _tensors(folder).values()) or None
 
 
 def size_of(model: ModelReference) -> int | None:

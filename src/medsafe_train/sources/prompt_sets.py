@@ -127,6 +127,11 @@ def _from_file(path: Path, kind: str, part: str) -> PromptSet:
     for row in rows:
         if row.values.get("part") not in (None, "", "train", "test"):
             raise UserError(f"{row.place}: part {row.values['part']!r}: write train or test, or leave it out")
+    without = [row for row in rows if not row.values.get("part")]
+    if 0 < len(without) < len(rows):
+        raise UserError(
+            f"{without[0].place}: no part, while other rows have one: write train or test in every row, or in none"
+        )
     rows = [row for row in rows if (row.values.get("part") or part) == part]
     if not rows:
         raise UserError(f"{path}: no row has part {part!r}: add some, or drop the column to use all rows")

@@ -35,8 +35,8 @@ def made_from(
         "teacher_version": TEACHERS[settings.teacher.name][0],
         "judge_version": JUDGE_VERSION,
         "seed": seed,
-        "harmful": [prompts.fingerprint() for prompts in harmful],
-        "benign": [prompts.fingerprint() for prompts in benign],
+        "harmful": [[prompts.name, prompts.fingerprint()] for prompts in harmful],
+        "benign": [[prompts.name, prompts.fingerprint()] for prompts in benign],
         # The base model answers the benign requests only.
         "model": model.made_from() if benign else None,
         "max_new_tokens": settings.max_new_tokens if benign else None,

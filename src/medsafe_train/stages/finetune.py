@@ -1,4 +1,4 @@
-"""LoRA fine-tuning with TRL and PEFT: an adapter, and a merged 16-bit checkpoint that answers the same."""
+"""LoRA fine-tuning with TRL and PEFT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERSION = 1
 
 def made_from(settings: FinetuneSettings, demonstrations: Artifact, model: ModelReference, seed: int) -> dict[str, Any]:
     """What decides the adapter."""
-    decisive = {key: value for key, value in asdict(settings).items() if key != "save_steps"}
+    decisive = {key: value for key, value in asdict(settings).items() if key not in ("save_steps", "merge")}
     return {
         "version": VERSION,
         "settings": decisive,
@@ -32,7 +32,7 @@ def made_from(settings: FinetuneSettings, demonstrations: Artifact, model: Model
 def run(
     store: Store, settings: FinetuneSettings, demonstrations: Artifact, model: ModelReference, seed: int
 ) -> Artifact:
-    """An artifact with `adapter/`, `merged/` (if asked for), `training.jsonl` (loss by step) and `counts.json`.
+    """An artifact with `adapter/`, `training.jsonl` (loss by step) and `counts.json`.
 
     A killed run goes on from its last whole checkpoint. Raises UserError when no demonstration fits into max_length
     or the loss is not finite.
@@ -40,13 +40,9 @@ def run(
     records = demonstrations.records("demonstrations.jsonl")
 
     def build(folder: Path) -> None:
-        from medsafe_train.models.merge import merge
-
         rows, dropped = training_rows(records, model, settings.max_length)
         if not (folder / "adapter").exists():
             _train(folder, rows, settings, model, seed)
-        if settings.merge:
-            merge(folder, model, [record["request"] for record in records])
         artifacts.write_json(folder / "counts.json", {"rows": len(rows), "dropped_too_long": dropped})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
@@ -161,9 +157,14 @@ def _train(
         callbacks=[_watch()],
     )
     trainer.remove_callback(PrinterCallback)
+    trained: Any = trainer.model
+    for weight in trained.parameters():
+        # TRL casts a quantised model's adapter to bfloat16, but not again after a resume: float32 in both cases.
+        if weight.requires_grad:
+            weight.data = weight.data.float()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     artifacts.write_jsonl(folder / "training.jsonl", [_entry(e) for e in trainer.state.log_history if "loss" in e])
-    _save_adapter(folder, trainer.model, tokenizer, model)
+    _save_adapter(folder, trained, tokenizer, model)
 
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:

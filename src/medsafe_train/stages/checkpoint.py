@@ -1,0 +1,39 @@
+"""The merged checkpoint: an adapter folded into its 16-bit base; loads with plain from_pretrained and answers the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from medsafe_train import progress
+from medsafe_train.artifacts import Artifact, Store
+from medsafe_train.models.reference import ModelReference
+
+VERSION = 1
+
+
+def made_from(adapter: Artifact, model: ModelReference) -> dict[str, Any]:
+    """What decides the checkpoint."""
+    return {"version": VERSION, "adapter": adapter.id, "model": model.made_from()}
+
+
+def run(store: Store, demonstrations: Artifact, adapter: Artifact, model: ModelReference) -> Artifact:
+    """An artifact with `merged/` (safetensors, tokenizer with its chat template) and `merge_check.json`.
+
+    The check compares greedy answers and logits with those of base and adapter on the first demonstrations' requests.
+    """
+    requests = [record["request"] for record in demonstrations.records("demonstrations.jsonl")]
+
+    def build(folder: Path) -> None:
+        from medsafe_train.models.merge import merge
+
+        merge(folder, model, adapter.path("adapter"), requests)
+
+    with progress.stage("checkpoint", f"adapter {adapter.id} merged into {model.path}"):
+        made = store.make("checkpoint", made_from(adapter, model), build)
+        check = made.json("merge_check.json")
+        progress.say(
+            f"{check['same_greedy_answers']} of {check['of']} greedy answers the same, largest logit difference "
+            f"{check['largest_logit_difference']:.3g}, {check['dtype']}  {made.folder}"
+        )
+    return made
