@@ -84,7 +84,7 @@ def test_the_terminal_shows_stages_tables_answers_and_where_things_are(finished)
     for word in ("demonstrations", "finetune", "responses", "verdicts", "medical_qa", "done in", "harmful refused",
                  "benign refused", "answered right", "access to care for all", "checkpoint", "report.md"):  # fmt: skip
         assert word in done.stdout
-    assert done.stdout.count("  before ") == done.stdout.count("  after ") == 6
+    assert done.stdout.count("\n  before ") == done.stdout.count("\n  after ") == 6
 
 
 def test_a_second_run_makes_nothing_and_says_the_same(finished):
@@ -111,7 +111,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_report(finished, tmp_pat
     chance = random.Random(7)
     command = [sys.executable, "-m", "medsafe_train", "+recipe=smoke", f"outputs={tmp_path / 'killed'}"]
     killed = 0
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(chance.uniform(3, 9))
         process.send_signal(signal.SIGKILL)
@@ -122,10 +122,20 @@ def test_killed_at_random_moments_it_ends_with_the_same_report(finished, tmp_pat
     assert reports[-1].read_bytes() == (run_folder(outputs) / "report.json").read_bytes()
 
 
-@pytest.mark.parametrize("place", ["stages.demonstrations", "stages.finetune", "stages.responses", "stages.medical_qa"])
-def test_killed_in_a_stage_it_goes_on_and_ends_with_the_same_report(finished, tmp_path, place):
-    """SIGKILL in the middle of each stage's work: after its first batch, or after the first checkpoint."""
+SMALL_BATCHES = ["evaluation.batch_tokens=300", "medical_qa.batch_tokens=300"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished):
+    """The report of a run in small batches that nobody killed."""
     outputs, _ = finished
+    assert run_process("+recipe=smoke", f"outputs={outputs}", *SMALL_BATCHES).returncode == 0
+    return (run_folder(outputs) / "report.json").read_bytes()
+
+
+@pytest.mark.parametrize("place", ["stages.demonstrations", "stages.finetune", "stages.responses", "stages.medical_qa"])
+def test_killed_in_a_stage_it_goes_on_and_ends_with_the_same_report(undisturbed, tmp_path, place):
+    """SIGKILL in the middle of each stage's work: after its first batch, or after the first checkpoint."""
     hook = {
         "stages.demonstrations": ("medsafe_train.artifacts", "Ledger.add", 1),
         "stages.responses": ("medsafe_train.artifacts", "Ledger.add", 2),
@@ -150,8 +160,7 @@ sys.argv = ["medsafe_train", "+recipe=smoke", "outputs={tmp_path / "o"}", "evalu
 main()
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == -9
-    more = ["evaluation.batch_tokens=300", "medical_qa.batch_tokens=300"]
-    done = run_process("+recipe=smoke", f"outputs={tmp_path / 'o'}", *more)
+    done = run_process("+recipe=smoke", f"outputs={tmp_path / 'o'}", *SMALL_BATCHES)
     assert done.returncode == 0, done.stderr
     if place == "stages.finetune":
         assert "goes on from step 2" in done.stdout

@@ -16,7 +16,9 @@ def rate(values: Sequence[bool]) -> dict[str, Any]:
         return {"value": None, "ci95": None, "n": 0}
     count = sum(map(bool, values))
     low, high = proportion_confint(count, n, alpha=0.05, method="wilson")
-    return {"value": count / n, "ci95": [float(low), float(high)], "n": n}
+    value = count / n
+    # At 0 and 1 rounding would put the share itself outside.
+    return {"value": value, "ci95": [min(float(low), value), max(float(high), value)], "n": n}
 
 
 def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> dict[str, Any]:
