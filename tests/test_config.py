@@ -116,6 +116,16 @@ def test_out_of_gpu_memory_ends_in_one_line(refused, monkeypatch):
     assert "gradient_accumulation_steps" in refused("+recipe=smoke")
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    ["finetune.optim=adamm", "data_folder=/no/such", "finetune.target_modules=[q_prj]", "judge.min_coverage=2"],
+)
+def test_the_plan_refuses_what_the_run_would(refused, cli, tmp_path, mistake):
+    code, _, _ = cli("+recipe=smoke", f"outputs={tmp_path}")
+    assert code == 0
+    assert refused("+recipe=smoke", f"outputs={tmp_path}", mistake, "preflight=true")
+
+
 def test_cuda_asked_for_and_not_there(refused):
     import torch
 

@@ -71,6 +71,14 @@ def test_a_prompt_longer_than_the_context(refused, copy):
     assert "context has 40" in line and "shorten" in line
 
 
+def test_weights_that_are_cut_short(refused, copy):
+    file = copy / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert "cut short" in refused("+recipe=smoke", f"model.path={copy}")
+    file.write_bytes(b"\xff" * 50)
+    assert "cut short" in refused("+recipe=smoke", f"model.path={copy}")
+
+
 def test_a_tokenizer_that_cannot_be_read(refused, copy):
     (copy / "tokenizer.json").write_text("{")
     assert "cannot be read" in refused("+recipe=smoke", f"model.path={copy}")

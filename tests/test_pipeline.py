@@ -248,6 +248,21 @@ def test_unscored_answers_are_counted_and_never_numbers():
     assert (delta["n"], delta["unscored"]) == (1, 2)
 
 
+def test_what_got_worse_is_said():
+    figure = lambda low, high: {"value": (low + high) / 2, "ci95": [low, high], "n": 9}  # noqa: E731
+    made = {
+        "figures": {
+            "delta/medical_qa/lost/accuracy": figure(-0.2, -0.1),
+            "delta/medical_qa/kept/accuracy": figure(-0.2, 0.1),
+            "delta/over_refusal/twins/refusal_rate": figure(0.1, 0.2),
+            "delta/over_refusal/other/refusal_rate": figure(-0.1, 0.2),
+        }
+    }
+    said = " ".join(report._changes(made))
+    assert "lost: fewer questions right" in said and "by 10.0 to 20.0 points" in said and "twins: more benign" in said
+    assert "kept" not in said and "other" not in said
+
+
 def test_a_benchmark_at_chance_is_marked(finished):
     outputs, _ = finished
     made = json.loads((run_folder(outputs) / "report.json").read_text())

@@ -11,6 +11,7 @@ from medsafe_train import preflight, progress
 from medsafe_train.artifacts import Artifact, Store
 from medsafe_train.config import Config, UserError
 from medsafe_train.models import reference
+from medsafe_train.models.load import load_tokenizer
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources import prompt_sets, questions, read
 
@@ -35,6 +36,9 @@ def show(config: Config) -> None:
             raise
         notes.append(str(error))
         model = _unpinned(config, device)
+    preflight.check_library_names(config, model)
+    if (Path(model.folder) / "config.json").is_file():
+        load_tokenizer(model)
     downloads = _downloads(config, model)
     table = Table(title=f"Plan for {config.model.path} on {device}", title_justify="left", title_style="bold")
     for head in ("stage", "what", "state"):
@@ -114,7 +118,7 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
 
     demos = row(
         "demonstrations",
-        f"{n_harmful} safe responses, {n_benign} replay answers",
+        f"up to {n_harmful} safe responses and {n_benign} replay answers",
         store.place(
             "demonstrations", demonstrations.made_from(config.demonstrations, harmful, benign, model, config.seed)
         ),
@@ -165,7 +169,7 @@ def _estimates(config: Config, model: ModelReference, counts: dict[str, int], he
         f"{kind}, roughly: {memory / 1e9:.1f} GB for fine-tuning, {answering / 1e9:.1f} GB at most for answering"
     )
     if not counts or not here:
-        progress.say("time: asked for on the machine that will run it, with its data there")
+        progress.say("time: not estimated; run this on the machine that will do the work, once its data is there")
         return
     speed = _matrix_speed(model.device, model.dtype)
     e, d = config.evaluation, config.demonstrations
@@ -174,7 +178,10 @@ def _estimates(config: Config, model: ModelReference, counts: dict[str, int], he
     asking = 2 * size * counts["question_tokens"]
     # Shares of the matrix product's speed that the stages reach, as measured on SmolLM2 on two cores.
     took = training / (0.45 * speed) + generating / (0.25 * speed) + asking / (0.7 * speed)
-    progress.say(f"time, very roughly, if nothing were made yet and the device is free: {progress.duration(took)}")
+    rough = progress.duration(took) if took >= 60 else "under a minute"
+    progress.say(
+        f"time, very roughly, if nothing were made yet and the device is free: {rough}, and the libraries' start"
+    )
 
 
 def _matrix_speed(device: str, dtype: str) -> float:

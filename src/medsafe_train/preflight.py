@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsafe_train import artifacts, prompts
+from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Store
 from medsafe_train.config import Config, UserError
 from medsafe_train.judges import JUDGES
@@ -44,14 +44,12 @@ def ready(config: Config) -> Inputs:
     """
     check_names(config)
     _check_outputs(Path(config.outputs))
-    if config.data_folder is not None and not Path(config.data_folder).is_dir():
-        raise UserError(f"data_folder={config.data_folder}: no such folder: correct it")
     device = reference.choose_device(config.device)
     _check_model(config)
     harmful, benign, sets, benchmarks = read_data(config)
     store = Store(Path(config.outputs) / "artifacts")
     model = reference.resolve(store, config.model, device, config.seed)
-    _check_library_names(config, model)
+    check_library_names(config, model)
     _check_disk(Path(config.outputs), config, model)
     _check_lengths(config, model, harmful, benign, sets, benchmarks)
     return Inputs(store, model, harmful, benign, sets, benchmarks)
@@ -68,6 +66,8 @@ def check_names(config: Config) -> None:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else ""
             raise UserError(f"unknown {setting}={name}: {hint} there are: {', '.join(known)}")
+    if config.data_folder is not None and not Path(config.data_folder).is_dir():
+        raise UserError(f"data_folder={config.data_folder}: no such folder: correct it")
     for name in config.medical_qa.benchmarks:
         questions.published(name)
     for setting in ("demonstrations", "evaluation"):
@@ -83,7 +83,9 @@ def check_names(config: Config) -> None:
             )
 
 
-def _check_library_names(config: Config, model: ModelReference) -> None:
+def check_library_names(config: Config, model: ModelReference) -> None:
+    """UserError for a scheduler, optimiser, module or layer that the libraries or the model do not have."""
+    progress.quiet()
     from transformers.trainer_utils import SchedulerType
     from transformers.training_args import OptimizerNames
 

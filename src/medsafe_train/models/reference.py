@@ -130,8 +130,25 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"model.path={folder}: no config.json there: give the folder that save_pretrained wrote")
     if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
         raise UserError(f"model.path={folder}: no weights (*.safetensors) there: give the whole model folder")
+    for file in folder.glob("*.safetensors"):
+        if not _is_whole(file):
+            raise UserError(f"{file} is cut short or no safetensors file: copy or download it again")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise UserError(f"model.path={folder}: no tokenizer there: save the model's tokenizer into the folder")
+
+
+def _is_whole(file: Path) -> bool:
+    # The header says where the last tensor ends.
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > file.stat().st_size:
+                return False
+            header = json.loads(opened.read(length))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return 8 + length + max(ends, default=0) == file.stat().st_size
 
 
 def fingerprint_folder(folder: Path) -> str:

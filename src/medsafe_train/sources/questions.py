@@ -80,8 +80,8 @@ def published(name: str) -> Published:
     """What is known of a benchmark; UserError with the nearest names when nothing is."""
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names())}"
-        raise UserError(f"unknown benchmark {name!r}: {hint}")
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise UserError(f"unknown benchmark {name!r}: {hint}there are: {', '.join(names())}")
     content: Any = OmegaConf.to_container(OmegaConf.load(shipped("conf") / "benchmark" / f"{name}.yaml"))
     where = Location(**content.pop("where"))
     ids = content.pop("ids", None)

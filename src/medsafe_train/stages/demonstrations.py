@@ -72,6 +72,8 @@ def run(
     ):
         made = store.make("demonstrations", made_from(settings, harmful, benign, model, seed), build)
         counts = made.json("counts.json")
+        for reason, number in counts["reasons"].items():
+            progress.say(f"rejected {number}: {reason}")
         progress.say(
             f"{counts['safe']} safe responses, {counts['replay']} replay answers, {counts['rejected']} rejected  {made.folder}"
         )

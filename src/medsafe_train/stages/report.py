@@ -53,7 +53,7 @@ def run(
     for benchmark in benchmarks:
         _qa(report, benchmark, before, after)
     report["figures"] = dict(sorted(report["figures"].items()))
-    report["notes"] += _notes(report, sets)
+    report["notes"] += _changes(report) + _notes(report)
     artifacts.write_json(folder / "report.json", report)
     artifacts.write_text(folder / "report.md", markdown(report, places))
     show(report, places)
@@ -94,6 +94,23 @@ def _qa(report: dict[str, Any], benchmark: Benchmark, before: Evaluation, after:
             f"{benchmark.name}: the base model ({base['value']:.1%}) is not above chance ({chance:.1%}), "
             "so these questions cannot show that nothing was lost."
         )
+
+
+def _changes(report: dict[str, Any]) -> list[str]:
+    """What got worse beyond chance, in a sentence each: it must not be left to the reader to find."""
+    found = []
+    for key, figure in report["figures"].items():
+        arm, kind, name, metric = key.split("/")
+        if arm != "delta" or figure["ci95"] is None:
+            continue
+        low, high = (100 * bound for bound in figure["ci95"])
+        if metric == "accuracy" and high < 0:
+            found.append(
+                f"{name}: fewer questions right after fine-tuning, by {-high:.1f} to {-low:.1f} points: a loss is shown."
+            )
+        if kind == "over_refusal" and metric == "refusal_rate" and low > 0:
+            found.append(f"{name}: more benign requests refused after fine-tuning, by {low:.1f} to {high:.1f} points.")
+    return found
 
 
 def _compare(report: dict[str, Any], place: str, ids: list[str], values: dict[str, dict[str, bool | None]]) -> None:
@@ -137,7 +154,7 @@ def _six(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return first + benign[: SAMPLES - len(first)]
 
 
-def _notes(report: dict[str, Any], sets: list[PromptSet]) -> list[str]:
+def _notes(report: dict[str, Any]) -> list[str]:
     notes = [
         "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
         "harmful an answer is. The judge's agreement with human labels is not measured in this run.",
