@@ -118,10 +118,18 @@ def register_recipes() -> None:
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise UserError(f"no recipes in {folder}: the installation is incomplete, install medsafe_train again")
+    # For --help: Hydra's own listing of groups copies the whole configuration once for each name, and takes a second.
+    OmegaConf.register_new_resolver("options", options, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for file in files:
         store.store(group="recipe", name=file.stem, node=OmegaConf.load(file), package="_global_")
+
+
+def options(folder: str) -> str:
+    """The names that a folder of recipes/ or conf/ offers."""
+    root, _, group = folder.partition("/")
+    return ", ".join(sorted(file.stem for file in (shipped(root) / group).glob("*.yaml")))
 
 
 def keys(schema: Any, prefix: str = "") -> list[str]:
