@@ -36,12 +36,14 @@ def main() -> None:
         os.environ.setdefault(name, value)
     door = Door()
     try:
-        register_recipes()
+        register_recipes(sys.argv if {"--help", "-h"} & set(sys.argv) else None)
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(door.run)()
     except UserError as error:
         door.refuse(error)
     except (HydraException, OmegaConfBaseException) as error:
         door.refuse(explain(error))
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if door.opened:
             raise
@@ -112,18 +114,22 @@ def strict(composed: DictConfig) -> Config:
     return config
 
 
-def register_recipes() -> None:
-    """Make the schema and every file in recipes/ known to Hydra, wherever the working directory is."""
+def register_recipes(mentioned: list[str] | None = None) -> None:
+    """Make the schema and every file in recipes/ known to Hydra, wherever the working directory is.
+
+    With `mentioned`, only recipes whose name occurs in it are read, the others known by name: for --help, Hydra copies
+    everything that is registered once for each name that it lists, which takes a second.
+    """
     folder = shipped("recipes")
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise UserError(f"no recipes in {folder}: the installation is incomplete, install medsafe_train again")
-    # For --help: Hydra's own listing of groups copies the whole configuration once for each name, and takes a second.
     OmegaConf.register_new_resolver("options", options, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for file in files:
-        store.store(group="recipe", name=file.stem, node=OmegaConf.load(file), package="_global_")
+        wanted = mentioned is None or any(file.stem in word for word in mentioned)
+        store.store(group="recipe", name=file.stem, node=OmegaConf.load(file) if wanted else {}, package="_global_")
 
 
 def options(folder: str) -> str:
