@@ -30,6 +30,7 @@ def test_disabled_imports_no_wandb(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with start(Config(), tmp_path) as tracker:
         tracker.finish({}, None)
+    assert tracker.run is None and not list(tmp_path.iterdir())
 
 
 def test_wandb_failing_at_the_start_does_not_stop_the_run(tmp_path, monkeypatch, capsys):
