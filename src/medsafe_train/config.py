@@ -59,7 +59,7 @@ class ModelSettings:
     eos_token: str | None = None
     """What ends an answer, for a tokenizer whose own EOS token is empty or wrong; unset: the tokenizer's own."""
     dtype: Dtype = Dtype.auto
-    """auto: float32 on a CPU, bfloat16 on a GPU."""
+    """auto: bfloat16 where the device multiplies it natively (most GPUs, newer server CPUs), else float32 on a CPU."""
     quantization: Quantization = Quantization.none
     """nf4: 4-bit base weights with double quantisation (QLoRA), through bitsandbytes; needs a GPU to be fast."""
     attn_implementation: str | None = None
