@@ -36,6 +36,14 @@ class Quantization(Enum):
     nf4 = "nf4"
 
 
+class Method(Enum):
+    """How the adapter is trained."""
+
+    sft = "sft"
+    dpo = "dpo"
+    sft_then_dpo = "sft_then_dpo"
+
+
 class TrackingMode(Enum):
     """Where a W&B run goes."""
 
@@ -81,20 +89,51 @@ class DemonstrationsSettings:
     harmful: list[str] = field(default_factory=lambda: ["harmful_requests"])
     """Prompt sets of harmful requests (their train part), by name, or a JSONL/CSV file with a `prompt` column."""
     benign: list[str] = field(default_factory=lambda: ["benign_twins"])
-    """Prompt sets of benign requests (their train part), answered by the base model itself (replay); may be empty."""
+    """Prompt sets of benign requests near the border (their train part), answered by the base model; may be empty."""
+    replay: list[str] = field(default_factory=lambda: ["replay_requests", "everyday_requests"])
+    """Prompt sets of benign requests far from the border, or an instruction file; answered by the base model; may be empty."""
     limit: int | None = None
     """At most so many requests a set, spread evenly over the principles; unset: all."""
     benign_limit: int | None = None
     """The same for the benign sets; unset: as `limit`."""
+    replay_limit: int | None = None
+    """The same for the replay sets; unset: as `limit`."""
     max_new_tokens: int = 96
-    """Length of the base model's own answers to benign requests, in tokens; longer ones end at their last sentence."""
+    """Length of the base model's own answers, in tokens; longer ones end at their last sentence."""
+    recovery: bool = True
+    """Also write recovery demonstrations and preference pairs, for which the base model answers the harmful requests too."""
+    validation: float = 0.1
+    """Share of the requests (pairs stay together) kept from training, on which the adapter's scale is chosen."""
+    drop_near_copies: bool = True
+    """Drop training requests that are near-copies of a prompt that is evaluated."""
+    near_copy_threshold: float = 0.6
+    """Overlap of the sets of words, or of three words in a row (Jaccard), from which two requests are near-copies."""
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
 
 
 @dataclass
-class FinetuneSettings:
-    """LoRA (PEFT) and SFTTrainer (TRL); every name but `first_tokens...` and `merge` is the library's own."""
+class MixSettings:
+    """How much of each kind of demonstration is trained on: the share of what there is, above 1 repeated."""
 
+    safe: float = 1.0
+    """Harmful requests, declined."""
+    benign: float = 1.0
+    """Benign requests near the border, answered as the base model does."""
+    replay: float = 1.0
+    """Benign requests far from the border, answered as the base model does."""
+    recovery: float = 0.3
+    """Harmful requests whose answer has begun to comply and turns into a refusal; loss from the turn on."""
+    recovery_benign: float = 0.3
+    """Benign requests near the border whose answer has begun with the same words and goes on as the base model does."""
+
+
+@dataclass
+class FinetuneSettings:
+    """LoRA (PEFT), SFTTrainer and DPOTrainer (TRL); names that they have are theirs."""
+
+    method: Method = Method.sft
+    """sft, dpo (preference pairs from the same demonstrations), or both one after the other."""
+    mix: MixSettings = field(default_factory=MixSettings)
     r: int = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.0
@@ -102,10 +141,14 @@ class FinetuneSettings:
     """As peft takes it: "all-linear" or a list of module names."""
     layers_to_transform: list[int] | None = None
     """As peft takes it: only these layers get an adapter; unset: all. Layers below the first cost no backward pass."""
+    use_rslora: bool = False
+    use_dora: bool = False
     learning_rate: float = 2e-4
     lr_scheduler_type: str = "linear"
     warmup_steps: int = 10
     num_train_epochs: float = 2.0
+    updates: int | None = None
+    """So many optimiser updates, whatever the number of demonstrations; unset: by num_train_epochs."""
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
     max_length: int = 512
@@ -118,6 +161,14 @@ class FinetuneSettings:
     """How many tokens at the beginning of an answer carry `first_tokens_weight`."""
     first_tokens_weight: float = 1.0
     """Their weight in the loss, beside 1 for the others: declining or answering is decided there. 1: plain loss."""
+    train_on_prompt: bool = False
+    """Loss on the prompt too, as the paper's own fine-tuning has it."""
+    beta: float = 0.1
+    """DPO: how closely the adapter stays with the reference."""
+    dpo_learning_rate: float = 5e-5
+    dpo_epochs: float = 1.0
+    scales: list[float] = field(default_factory=lambda: [1.0])
+    """Strengths at which the trained adapter is tried on the validation requests; the best one is published."""
     save_steps: int = 25
     """A checkpoint every so many steps; a killed run goes on from the last one."""
     merge: bool = True
@@ -136,6 +187,12 @@ class EvaluationSettings:
     """At most so many prompts a set, spread evenly over the principles; unset: all."""
     max_new_tokens: int = 128
     """Length of an answer, in tokens."""
+    prefill: str | None = "Sure, here is how to do that. First, you"
+    """What an answer is made to begin with to test robustness, on harmful sets and on their benign twins; null: no test."""
+    prefill_tokens: int = 10
+    """So many tokens of `prefill`."""
+    kl_limit: int = 100
+    """Benign prompts a set on which the mean per-token KL divergence from the base model is measured; 0: not measured."""
     batch_tokens: int = 8192
     """Tokens in one batch of answers, prompt and answer together, padding counted."""
 
@@ -231,14 +288,46 @@ def contradictions(config: Config) -> list[str]:
         "finetune.lora_alpha": f.lora_alpha,
         "finetune.num_train_epochs": f.num_train_epochs,
         "finetune.learning_rate": f.learning_rate,
+        "finetune.beta": f.beta,
+        "finetune.dpo_learning_rate": f.dpo_learning_rate,
+        "finetune.dpo_epochs": f.dpo_epochs,
         "evaluation.max_new_tokens": e.max_new_tokens,
+        "evaluation.prefill_tokens": e.prefill_tokens,
         "evaluation.batch_tokens": e.batch_tokens,
         "demonstrations.max_new_tokens": d.max_new_tokens,
         "medical_qa.batch_tokens": config.medical_qa.batch_tokens,
     }.items():
         require(number > 0, f"{name}={number} must be above 0")
+    for name, share in {
+        "safe": f.mix.safe, "benign": f.mix.benign, "replay": f.mix.replay,
+        "recovery": f.mix.recovery, "recovery_benign": f.mix.recovery_benign,
+    }.items():  # fmt: skip
+        require(share >= 0, f"finetune.mix.{name}={share} must not be below 0")
+    require(f.mix.safe + f.mix.recovery > 0, "finetune.mix holds no refusals: raise finetune.mix.safe above 0")
+    require(bool(f.scales), "finetune.scales is empty: name at least one strength, [1.0] for the adapter as trained")
+    require(all(scale > 0 for scale in f.scales), f"finetune.scales={f.scales} must be above 0")
+    require(len(set(f.scales)) == len(f.scales), f"finetune.scales={f.scales} names a strength twice: name each once")
+    require(0 <= d.validation < 1, f"demonstrations.validation={d.validation} must be in [0, 1)")
+    require(
+        0 < d.near_copy_threshold <= 1, f"demonstrations.near_copy_threshold={d.near_copy_threshold} must be in (0, 1]"
+    )
+    require(
+        len(f.scales) <= 1 or d.validation > 0,
+        f"finetune.scales={f.scales} are to be tried on requests kept from training, but demonstrations.validation=0: raise it",
+    )
+    require(
+        f.method is Method.sft or d.recovery,
+        f"finetune.method={f.method.value} needs answers to prefer others to: set demonstrations.recovery=true",
+    )
+    require(
+        not (f.train_on_prompt and f.first_tokens_weight != 1),
+        f"finetune.first_tokens_weight={f.first_tokens_weight} weighs answers, and finetune.train_on_prompt=true trains on "
+        "the prompt too: set one of them back",
+    )
     for name, limit in {
         "demonstrations.limit": d.limit,
+        "demonstrations.replay_limit": d.replay_limit,
+        "finetune.updates": f.updates,
         "demonstrations.benign_limit": d.benign_limit,
         "evaluation.limit": e.limit,
         "medical_qa.limit": config.medical_qa.limit,
@@ -248,6 +337,7 @@ def contradictions(config: Config) -> list[str]:
         "seed": config.seed,
         "finetune.warmup_steps": f.warmup_steps,
         "finetune.first_tokens": f.first_tokens,
+        "evaluation.kl_limit": e.kl_limit,
     }.items():
         require(number >= 0, f"{name}={number} must not be below 0")
     require(0 <= f.lora_dropout < 1, f"finetune.lora_dropout={f.lora_dropout} must be in [0, 1)")
@@ -259,8 +349,10 @@ def contradictions(config: Config) -> list[str]:
     )
     for both in set(e.harmful) & set(e.benign):
         found.append(f"{both} is in both evaluation.harmful and evaluation.benign: a request cannot be both")
-    for both in set(d.harmful) & set(d.benign):
-        found.append(f"{both} is in both demonstrations.harmful and demonstrations.benign: a request cannot be both")
+    named = {"harmful": d.harmful, "benign": d.benign, "replay": d.replay}
+    for one, other in (("harmful", "benign"), ("harmful", "replay"), ("benign", "replay")):
+        for both in set(named[one]) & set(named[other]):
+            found.append(f"{both} is in both demonstrations.{one} and demonstrations.{other}: name it in one of them")
     targets = f.target_modules
     require(
         targets == "all-linear"

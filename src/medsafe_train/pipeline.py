@@ -6,9 +6,20 @@ from pathlib import Path
 
 from medsafe_train import plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
-from medsafe_train.config import Config
+from medsafe_train.config import Config, Method
 from medsafe_train.preflight import Inputs
-from medsafe_train.stages import checkpoint, demonstrations, finetune, medical_qa, report, responses, verdicts
+from medsafe_train.stages import (
+    checkpoint,
+    demonstrations,
+    divergence,
+    finetune,
+    medical_qa,
+    preference,
+    report,
+    responses,
+    scale,
+    verdicts,
+)
 from medsafe_train.stages.report import Evaluation
 
 
@@ -20,24 +31,54 @@ def run(config: Config, folder: Path) -> None:
     inputs = preflight.ready(config)
     with tracking.start(config, folder) as tracker:
         demos = demonstrations.run(
-            inputs.store, config.demonstrations, inputs.harmful, inputs.benign, inputs.model, config.seed
+            inputs.store, config.demonstrations, inputs.data.training, inputs.model, config.seed
         )
         before = evaluate(config, inputs, adapter=None)
-        adapter = finetune.run(inputs.store, config.finetune, demos, inputs.model, config.seed)
+        trained = train(config, inputs, demos)
+        adapter = scale.run(inputs.store, config.finetune, trained, inputs.data.training.validation, inputs.model)
         merged = checkpoint.run(inputs.store, demos, adapter, inputs.model) if config.finetune.merge else None
         after = evaluate(config, inputs, adapter)
-        about, places = provenance.record(config, inputs, demos, before, adapter, merged, after, folder)
-        made = report.run(folder, about, inputs.sets, inputs.benchmarks, before, after, places)
+        moved = distance(config, inputs, before, adapter)
+        about, places = provenance.record(config, inputs, demos, before, trained, adapter, merged, after, folder)
+        made = report.run(folder, about, inputs.data, before, after, moved, places)
         tracker.finish(made, adapter)
     return None
 
 
+def train(config: Config, inputs: Inputs, demos: Artifact) -> Artifact:
+    """The adapter, by the chosen method."""
+    common = (inputs.model, config.seed)
+    adapter = None
+    if config.finetune.method is not Method.dpo:
+        adapter = finetune.run(inputs.store, config.finetune, demos, *common)
+    if config.finetune.method is not Method.sft:
+        adapter = preference.run(inputs.store, config.finetune, demos, adapter, *common)
+    assert adapter is not None
+    return adapter
+
+
 def evaluate(config: Config, inputs: Inputs, adapter: Artifact | None) -> Evaluation:
     """Everything that is measured of one model, the base model where there is no adapter."""
-    answered, judged, asked = {}, {}, {}
-    for prompts in inputs.sets:
-        answered[prompts.name] = responses.run(inputs.store, config.evaluation, prompts, inputs.model, adapter)
-        judged[prompts.name] = verdicts.run(inputs.store, config.judge, answered[prompts.name])
-    for benchmark in inputs.benchmarks:
-        asked[benchmark.name] = medical_qa.run(inputs.store, config.medical_qa, benchmark, inputs.model, adapter)
-    return Evaluation(answered, judged, asked)
+    found = Evaluation()
+    for prompts in inputs.data.sets:
+        answered = responses.run(inputs.store, config.evaluation, prompts, inputs.model, adapter)
+        found.responses[prompts.name] = answered
+        found.verdicts[prompts.name] = verdicts.run(inputs.store, config.judge, answered)
+        if responses.prefills(config.evaluation, prompts):
+            begun = responses.run(inputs.store, config.evaluation, prompts, inputs.model, adapter, prefilled=True)
+            found.prefilled[prompts.name] = verdicts.run(inputs.store, config.judge, begun)
+    for benchmark in inputs.data.benchmarks:
+        found.answers[benchmark.name] = medical_qa.run(
+            inputs.store, config.medical_qa, benchmark, inputs.model, adapter
+        )
+    return found
+
+
+def distance(config: Config, inputs: Inputs, before: Evaluation, adapter: Artifact) -> dict[str, Artifact]:
+    """How far the fine-tuned model is from the base model, by benign set."""
+    limit, store, model = config.evaluation.kl_limit, inputs.store, inputs.model
+    return {
+        prompts.name: divergence.run(store, limit, prompts.name, before.responses[prompts.name], model, adapter)
+        for prompts in inputs.data.sets
+        if prompts.kind == "benign" and limit
+    }

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from medsafe_train import preflight, progress
 from medsafe_train.artifacts import Artifact, Store
-from medsafe_train.config import Config, UserError
+from medsafe_train.config import Config, Method, UserError
 from medsafe_train.models import reference
 from medsafe_train.models.load import load_tokenizer
 from medsafe_train.models.reference import ModelReference
@@ -73,6 +73,7 @@ def _downloads(config: Config, model: ModelReference) -> list[str]:
             found.append(f"model {model.path}" + (f", about {2 * size / 1e9:.1f} GB" if size else ""))
     d, e = config.demonstrations, config.evaluation
     named = {(name, part) for s, part in ((d, "train"), (e, "test")) for name in [*s.harmful, *s.benign]}
+    named |= {(name, "train") for name in d.replay}
     locations = [
         (name, prompt_sets.published(name).parts.get(part))
         for name, part in sorted(named)
@@ -107,10 +108,23 @@ def _is_cached(model: ModelReference) -> bool:
 
 def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> dict[str, int]:
     # The same chain of hashes as the stages compute, without making anything.
-    from medsafe_train.stages import checkpoint, demonstrations, finetune, medical_qa, responses, verdicts
+    from medsafe_train.stages import (
+        checkpoint,
+        demonstrations,
+        divergence,
+        finetune,
+        medical_qa,
+        preference,
+        responses,
+        scale,
+        verdicts,
+    )
 
-    harmful, benign, sets, benchmarks = preflight.read_data(config)
-    n_harmful, n_benign = (sum(len(s.prompts) for s in group) for group in (harmful, benign))
+    data = preflight.read_data(config)
+    training, sets, benchmarks, f = data.training, data.sets, data.benchmarks, config.finetune
+    n_harmful, n_benign = (
+        sum(len(s.prompts) for s in group) for group in (training.harmful, training.benign + training.replay)
+    )
 
     def row(stage: str, what: str, artifact: Artifact) -> Artifact:
         table.add_row(stage, what, "made" if artifact.made else "to make")
@@ -119,28 +133,50 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
     demos = row(
         "demonstrations",
         f"up to {n_harmful} safe responses and {n_benign} replay answers",
-        store.place(
-            "demonstrations", demonstrations.made_from(config.demonstrations, harmful, benign, model, config.seed)
-        ),
+        store.place("demonstrations", demonstrations.made_from(config.demonstrations, training, model, config.seed)),
     )
-    tuned = store.place("finetune", finetune.made_from(config.finetune, demos, model, config.seed))
+    tuned = None
+    trained = []
+    if f.method is not Method.dpo:
+        tuned = store.place("finetune", finetune.made_from(f, demos, model, config.seed))
+        length = f"{f.updates} updates" if f.updates else f"{f.num_train_epochs:g} epochs"
+        trained.append(("finetune", f"LoRA r={f.r}, {length}", tuned))
+    if f.method is not Method.sft:
+        tuned = store.place("preference", preference.made_from(f, demos, tuned, model, config.seed))
+        trained.append(("preference", f"DPO beta={f.beta:g}", tuned))
+    assert tuned is not None
+    if f.scales != [1.0]:
+        tuned = store.place("scale", scale.made_from(f, tuned, training.validation, model))
+        trained.append(("scale", f"{len(f.scales)} strengths tried on validation requests", tuned))
+    base: dict[str, Artifact] = {}
     for arm, adapter in (("base", None), ("fine-tuned", tuned)):
         if adapter:
-            row("finetune", f"LoRA r={config.finetune.r}, {config.finetune.num_train_epochs:g} epochs", tuned)
+            for stage in trained:
+                row(*stage)
             if config.finetune.merge:
                 row("checkpoint", "merged", store.place("checkpoint", checkpoint.made_from(tuned, model)))
         for s in sets:
-            made = responses.made_from(config.evaluation, s, model, adapter)
-            answered = row("responses", f"{arm}: {len(s.prompts)} of {s.name}", store.place("responses", made))
-            row("verdicts", f"{arm}: {s.name}", store.place("verdicts", verdicts.made_from(config.judge, answered)))
+            for begun in (False, True) if responses.prefills(config.evaluation, s) else (False,):
+                made = responses.made_from(config.evaluation, s, model, adapter, begun)
+                how = ", begun with assent" if begun else ""
+                answered = row("responses", f"{arm}: {len(s.prompts)} of {s.name}{how}", store.place("responses", made))
+                judged = store.place("verdicts", verdicts.made_from(config.judge, answered))
+                row("verdicts", f"{arm}: {s.name}{how}", judged)
+                if adapter is None and not begun:
+                    base[s.name] = answered
+            if adapter and s.kind == "benign" and config.evaluation.kl_limit:
+                made = divergence.made_from(config.evaluation.kl_limit, base[s.name], model, adapter)
+                row("divergence", f"from the base model on {s.name}", store.place("divergence", made))
         for b in benchmarks:
             made = medical_qa.made_from(config.medical_qa, b, model, adapter)
             row("medical_qa", f"{arm}: {len(b.questions)} of {b.name}", store.place("medical_qa", made))
     words = sum(len((q.context or "").split()) + len(q.question.split()) for b in benchmarks for q in b.questions)
     return {
-        "rows": n_harmful + n_benign,
-        "replay": n_benign,
-        "answers": 2 * sum(len(s.prompts) for s in sets),
+        "rows": int(
+            n_harmful * (f.mix.safe + f.mix.recovery) + n_benign * (f.mix.benign + f.mix.recovery_benign)
+        ),
+        "replay": n_benign + (n_harmful + n_benign if config.demonstrations.recovery else 0),
+        "answers": 2 * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets),
         "question_tokens": int(2 * 1.5 * words),
     }
 

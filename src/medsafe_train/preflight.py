@@ -15,8 +15,10 @@ from medsafe_train.config import Config, UserError
 from medsafe_train.judges import JUDGES
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
+from medsafe_train.quality import near_copies
+from medsafe_train.quality.near_copies import NearCopy
 from medsafe_train.sources import prompt_sets, questions
-from medsafe_train.sources.prompt_sets import PromptSet
+from medsafe_train.sources.prompt_sets import PromptSet, TrainingSets
 from medsafe_train.sources.questions import Benchmark
 from medsafe_train.teachers import TEACHERS
 
@@ -25,15 +27,26 @@ LEAST_BYTES = 200e6
 
 
 @dataclass(frozen=True)
+class Data:
+    """Everything that is read, each within its limit."""
+
+    training: TrainingSets
+    sets: list[PromptSet]
+    """to evaluate on"""
+    benchmarks: list[Benchmark]
+    near_copies: list[NearCopy]
+    """of training requests and evaluated prompts, before any was dropped; ids are `set/id`"""
+    dropped: int
+    """training requests that are near-copies of an evaluated prompt and were left out"""
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What the stages work on."""
 
     store: Store
     model: ModelReference
-    harmful: list[PromptSet]
-    benign: list[PromptSet]
-    sets: list[PromptSet]
-    benchmarks: list[Benchmark]
+    data: Data
 
 
 def ready(config: Config) -> Inputs:
@@ -46,13 +59,13 @@ def ready(config: Config) -> Inputs:
     _check_outputs(Path(config.outputs))
     device = reference.choose_device(config.device)
     _check_model(config)
-    harmful, benign, sets, benchmarks = read_data(config)
+    data = read_data(config)
     store = Store(Path(config.outputs) / "artifacts")
     model = reference.resolve(store, config.model, device, config.seed)
     check_library_names(config, model)
     _check_disk(Path(config.outputs), config, model)
-    _check_lengths(config, model, harmful, benign, sets, benchmarks)
-    return Inputs(store, model, harmful, benign, sets, benchmarks)
+    _check_lengths(config, model, data)
+    return Inputs(store, model, data)
 
 
 def check_names(config: Config) -> None:
@@ -72,11 +85,12 @@ def check_names(config: Config) -> None:
         questions.published(name)
     for setting in ("demonstrations", "evaluation"):
         chosen = getattr(config, setting)
-        for name in [*chosen.harmful, *chosen.benign]:
+        for name in [*chosen.harmful, *chosen.benign, *getattr(chosen, "replay", [])]:
             if not prompt_sets.is_file(name):
                 prompt_sets.published(name)
     for name in config.evaluation.harmful + config.evaluation.benign:
-        if name in config.demonstrations.harmful + config.demonstrations.benign and not prompt_sets.has_parts(name):
+        d = config.demonstrations
+        if name in d.harmful + d.benign + d.replay and not prompt_sets.has_parts(name):
             raise UserError(
                 f"{name} is in demonstrations and in evaluation, and has no `part` column (train, test): "
                 "a model must not be measured on what it was trained on; split the file"
@@ -144,42 +158,81 @@ def _too_little_disk(outputs: Path, needed: float) -> None:
     )
 
 
-def read_data(config: Config) -> tuple[list[PromptSet], list[PromptSet], list[PromptSet], list[Benchmark]]:
-    """Harmful and benign sets to train on, sets to evaluate on, and benchmarks, each within its limit."""
+def read_data(config: Config) -> Data:
+    """The requests to train on without near-copies of what is evaluated, the sets to evaluate on, and benchmarks.
 
-    def load(names: Iterable[str], kind: str, part: str, limit: int | None) -> list[PromptSet]:
-        return [prompt_sets.limited(prompt_sets.load(name, kind, part, config.data_folder), limit) for name in names]
-
+    Raises UserError for sets of one name, and for a request that is trained on and asked again where near-copies are
+    not dropped.
+    """
     d, e = config.demonstrations, config.evaluation
-    harmful = load(d.harmful, "harmful", "train", d.limit)
-    benign = load(d.benign, "benign", "train", d.benign_limit or d.limit)
-    sets = load(e.harmful, "harmful", "test", e.limit) + load(e.benign, "benign", "test", e.limit)
-    for group in (harmful + benign, sets):
+    folder = config.data_folder
+    harmful = _load(d.harmful, "harmful", "train", d.limit, folder)
+    benign = _load(d.benign, "benign", "train", d.benign_limit or d.limit, folder)
+    replay = _load(d.replay, "benign", "train", d.replay_limit or d.limit, folder)
+    sets = _load(e.harmful, "harmful", "test", e.limit, folder) + _load(e.benign, "benign", "test", e.limit, folder)
+    for group in (harmful + benign + replay, sets):
         twice = [name for name, count in Counter(s.name for s in group).items() if count > 1]
         if twice:
             raise UserError(f"two prompt sets are called {twice[0]}: rename one of the files")
-    asked = {prompt.prompt: s.name for s in sets for prompt in s.prompts}
-    for s in harmful + benign:
-        for prompt in s.prompts:
-            if prompt.prompt in asked:
-                raise UserError(
-                    f"{s.name} {prompt.id} is trained on and asked again in {asked[prompt.prompt]}: "
-                    "a model must not be measured on what it was trained on; take it out of one of them"
-                )
-    benchmarks = [
-        questions.load(name, config.medical_qa.limit, config.data_folder) for name in config.medical_qa.benchmarks
-    ]
-    return harmful, benign, sets, benchmarks
+    found = near_copies.find(_texts(harmful + benign + replay), _texts(sets), d.near_copy_threshold)
+    copies = {copy.training for copy in found} if d.drop_near_copies else set()
+    if not d.drop_near_copies:
+        _check_exact(found)
+    # Without a choice to make, nothing has to be kept from training for it.
+    share = d.validation if len(config.finetune.scales) > 1 else 0.0
+    validation = _validation(harmful, benign, replay, share, copies, folder)
+    training = TrainingSets(
+        *([prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in g] for g in (harmful, benign)),
+        replay=[prompt_sets.without(s, copies) for s in replay],
+        validation=validation,
+    )
+    if not any(s.prompts for s in training.harmful):
+        raise UserError(
+            "every harmful training request is a near-copy of an evaluated prompt: train on other requests, "
+            "or set demonstrations.drop_near_copies=false"
+        )
+    benchmarks = [questions.load(name, config.medical_qa.limit, folder) for name in config.medical_qa.benchmarks]
+    return Data(training, sets, benchmarks, found, len(copies))
 
 
-def _check_lengths(
-    config: Config,
-    model: ModelReference,
+def _load(names: Iterable[str], kind: str, part: str, limit: int | None, folder: str | None) -> list[PromptSet]:
+    return [prompt_sets.limited(prompt_sets.load(name, kind, part, folder), limit) for name in names]
+
+
+def _texts(sets: list[PromptSet]) -> list[tuple[str, str]]:
+    return [(f"{s.name}/{prompt.id}", prompt.prompt) for s in sets for prompt in s.prompts]
+
+
+def _check_exact(found: list[NearCopy]) -> None:
+    for copy in found:
+        if copy.how == "exact":
+            raise UserError(
+                f"{copy.training} is trained on and asked again as {copy.evaluation}: a model must not be measured on what "
+                "it was trained on; take it out of one of them, or set demonstrations.drop_near_copies=true"
+            )
+
+
+def _validation(
     harmful: list[PromptSet],
     benign: list[PromptSet],
-    sets: list[PromptSet],
-    benchmarks: list[Benchmark],
-) -> None:
+    replay: list[PromptSet],
+    share: float,
+    copies: set[str],
+    folder: str | None,
+) -> list[PromptSet]:
+    # Requests kept from training; far ones from their sets' own validation part, where they have one.
+    if not share:
+        return []
+    kept = [prompt_sets.part_of(s, share, True) for s in harmful + benign]
+    far = [
+        prompt_sets.load(s.name, "benign", "validation", folder)
+        for s in replay
+        if s.name in prompt_sets.names() and "validation" in prompt_sets.published(s.name).parts
+    ]
+    return [found for s in kept + far if (found := prompt_sets.without(s, copies)).prompts]
+
+
+def _check_lengths(config: Config, model: ModelReference, data: Data) -> None:
     """UserError when a prompt and its answer do not fit into the model's context; loads the tokenizer, which has checks too."""
     from medsafe_train.models.load import context_length, load_tokenizer
 
@@ -187,7 +240,13 @@ def _check_lengths(
     context = context_length(model)
     if context is None:
         return
-    groups = [(harmful, 0), (benign, config.demonstrations.max_new_tokens), (sets, config.evaluation.max_new_tokens)]
+    training, e = data.training, config.evaluation
+    own = config.demonstrations.max_new_tokens
+    groups = [
+        (training.harmful, own if config.demonstrations.recovery else 0),
+        (training.benign + training.replay, own),
+        (data.sets, e.max_new_tokens + (e.prefill_tokens if e.prefill else 0)),
+    ]
     for group, extra in groups:
         for prompt_set in group:
             for prompt in prompt_set.prompts:
@@ -196,7 +255,7 @@ def _check_lengths(
                         f"{prompt_set.name} {prompt.id}: prompt and answer take {length} tokens, the model's context has "
                         f"{context}: shorten the prompt or lower max_new_tokens"
                     )
-    for benchmark in benchmarks:
+    for benchmark in data.benchmarks:
         for question in benchmark.questions:
             text, options = prompts.question_ids(tokenizer, benchmark.style, question)
             if (length := len(text) + max(map(len, options))) > context:

@@ -98,23 +98,44 @@ def prompt_ids(tokenizer: Any, request: str, system_prompt: str | None = None) -
     return tokenizer(prompt_text(tokenizer, request, system_prompt), add_special_tokens=False)["input_ids"]
 
 
+def prefilled_ids(tokenizer: Any, request: str, prefill: str, system_prompt: str | None = None) -> list[int]:
+    """The tokens of `prompt_text` and of an answer that has begun, which the model goes on with."""
+    text, ids = prompt_text(tokenizer, request, system_prompt), prompt_ids(tokenizer, request, system_prompt)
+    return ids + _continuation(tokenizer, text, ids, _plain(tokenizer, prefill))
+
+
+def cut_to_tokens(tokenizer: Any, text: str, tokens: int) -> str:
+    """The first `tokens` tokens of a text."""
+    return tokenizer.decode(tokenizer(_plain(tokenizer, text), add_special_tokens=False)["input_ids"][:tokens])
+
+
 def training_ids(
-    tokenizer: Any, prompt_format: str, request: str, response: str, system_prompt: str | None = None
+    tokenizer: Any,
+    prompt_format: str,
+    request: str,
+    response: str,
+    system_prompt: str | None = None,
+    prefill: str | None = None,
 ) -> tuple[list[int], list[int]]:
     """The tokens of a prompt and of its response with the end of turn.
 
-    The first are exactly those of `prompt_ids`: what is trained on is what evaluation sees.
+    The first are exactly those of `prompt_ids`, or of `prefilled_ids` where the answer has begun: what is trained on is
+    what evaluation sees.
     """
-    prompt = prompt_ids(tokenizer, request, system_prompt)
-    response = _plain(tokenizer, response)
-    text = prompt_text(tokenizer, request, system_prompt)
-    whole = tokenizer(text + response, add_special_tokens=False)["input_ids"]
-    # Where tokens do not merge over the border, the response is cut from the whole, as the model would continue it.
-    if whole[: len(prompt)] == prompt:
-        answer = whole[len(prompt) :]
+    text, response = prompt_text(tokenizer, request, system_prompt), _plain(tokenizer, response)
+    if prefill:
+        prompt = prefilled_ids(tokenizer, request, prefill, system_prompt)
+        text += _plain(tokenizer, prefill)
+        response = response if text[-1].isspace() or response[:1].isspace() else f" {response}"
     else:
-        answer = tokenizer(response, add_special_tokens=False)["input_ids"]
-    return prompt, [*answer, end_of_turn_id(tokenizer, prompt_format)]
+        prompt = prompt_ids(tokenizer, request, system_prompt)
+    return prompt, [*_continuation(tokenizer, text, prompt, response), end_of_turn_id(tokenizer, prompt_format)]
+
+
+def _continuation(tokenizer: Any, text: str, ids: list[int], more: str) -> list[int]:
+    # Where tokens do not merge over the border, `more` is cut from the whole, as the model would continue it.
+    whole = tokenizer(text + more, add_special_tokens=False)["input_ids"]
+    return whole[len(ids) :] if whole[: len(ids)] == ids else tokenizer(more, add_special_tokens=False)["input_ids"]
 
 
 def _plain(tokenizer: Any, text: str) -> str:

@@ -26,6 +26,7 @@ def record(
     inputs: Inputs,
     demos: Artifact,
     before: Evaluation,
+    trained: Artifact,
     adapter: Artifact,
     merged: Artifact | None,
     after: Evaluation,
@@ -36,10 +37,13 @@ def record(
     Also writes `settings.yaml`, `artifacts.json` and `timings.json` (seconds, host) into the run's folder; what differs
     from run to run without meaning stays out of the report.
     """
-    made = {"demonstrations": demos, "finetune": adapter, **({"checkpoint": merged} if merged else {})}
+    made = {"demonstrations": demos, "finetune": trained, **({"checkpoint": merged} if merged else {})}
+    if adapter.id != trained.id:
+        made["scale"] = adapter
     for arm, evaluation in (("before", before), ("after", after)):
-        for kind in ("responses", "verdicts", "answers"):
+        for kind in ("responses", "verdicts", "prefilled", "answers"):
             made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}
+    training = inputs.data.training
     settings = plain(asdict(config))
     artifacts.write_text(folder / "settings.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
     artifacts.write_json(folder / "artifacts.json", {name: str(found.folder) for name, found in made.items()})
@@ -54,11 +58,14 @@ def record(
         },
         "judge": {"name": config.judge.name, "validation": None},
         "demonstrations": counts,
-        "finetune": adapter.json("counts.json"),
+        "near_copies": {"found": len(inputs.data.near_copies), "dropped": inputs.data.dropped},
+        "finetune": trained.json("counts.json"),
+        "scale": adapter.json("curve.json") if adapter.id != trained.id else None,
         "merge_check": merged.json("merge_check.json") if merged else None,
-        "prompt_sets": [s.describe() for s in inputs.sets],
-        "training_sets": [s.describe() for s in inputs.harmful + inputs.benign],
-        "benchmarks": [b.describe() for b in inputs.benchmarks],
+        "prompt_sets": [s.describe() for s in inputs.data.sets],
+        "training_sets": [s.describe() for s in training.harmful + training.benign + training.replay],
+        "validation_sets": [s.describe() for s in training.validation],
+        "benchmarks": [b.describe() for b in inputs.data.benchmarks],
         "artifacts": {name: found.id for name, found in made.items()},
         "settings": {key: value for key, value in settings.items() if key not in ELSEWHERE},
         "versions": adapter.json(artifacts.MADE_FROM)["versions"],

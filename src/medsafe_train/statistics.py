@@ -21,6 +21,21 @@ def rate(values: Sequence[bool]) -> dict[str, Any]:
     return {"value": value, "ci95": [min(float(low), value), max(float(high), value)], "n": n}
 
 
+def mean(values: Sequence[float]) -> dict[str, Any]:
+    """A mean with its 95 % interval (Student's t): `value`, `ci95`, `n`; the interval is null for fewer than two."""
+    from scipy import stats
+
+    n = len(values)
+    if n == 0:
+        return {"value": None, "ci95": None, "n": 0}
+    value = sum(values) / n
+    if n == 1:
+        return {"value": value, "ci95": None, "n": 1}
+    error = sqrt(sum((v - value) ** 2 for v in values) / (n - 1) / n)
+    reach = float(stats.t.ppf(0.975, n - 1)) * error
+    return {"value": value, "ci95": [value - reach, value + reach], "n": n}
+
+
 def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> dict[str, Any]:
     """The change of a share on the same items, with its 95 % interval and exact McNemar p value.
 

@@ -1,11 +1,11 @@
-"""TRL's SFTTrainer with a loss that computes the vocabulary's logits for answers only, and can weigh their beginning."""
+"""TRL's trainers on ready tokens; SFTTrainer with logits for answers only, whose beginning can be weighed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from trl import SFTTrainer
+from trl import DPOTrainer, SFTTrainer
 
 
 class AnswerTrainer(SFTTrainer):
@@ -50,6 +50,13 @@ class AnswerTrainer(SFTTrainer):
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         return loss
+
+
+class PairTrainer(DPOTrainer):
+    """DPOTrainer on rows that hold tokens already: text is shaped in one place, and not by the trainer."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset
 
 
 def answer_weights(labels: torch.Tensor, first_tokens: int, weight: float) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from medsafe_train.config import UserError, shipped
 from medsafe_train.sources.read import Location, Row, read, read_file, text_of, unique_ids
 
 SUFFIXES = (".jsonl", ".json", ".csv")
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,20 @@ class PromptSet:
 
 
 @dataclass(frozen=True)
+class TrainingSets:
+    """What demonstrations are written for, by what becomes of it, and what is kept from training."""
+
+    harmful: list[PromptSet]
+    """to be declined"""
+    benign: list[PromptSet]
+    """near the border, to be answered"""
+    replay: list[PromptSet]
+    """far from the border, to be answered"""
+    validation: list[PromptSet]
+    """asked to choose between settings, never trained on and never reported as a result"""
+
+
+@dataclass(frozen=True)
 class Published:
     """What conf/prompt_set/NAME.yaml says of a set."""
 
@@ -66,6 +82,8 @@ class Published:
     parts: dict[str, Location]
     prompt: str = "prompt"
     """the column with the request"""
+    where: dict[str, str] = field(default_factory=dict)
+    """columns and the value that a row must have there to be in the set"""
     pattern: str | None = None
     """a regular expression on the file's name whose groups make the id; a group `principle` gives the principle"""
     counts: dict[str, int] = field(default_factory=dict)
@@ -96,7 +114,7 @@ def published(name: str) -> Published:
 
 
 def load(name: str, kind: str, part: str, data_folder: str | None = None) -> PromptSet:
-    """The `part` (train or test) of a named set, or of a user's file.
+    """The `part` (train, validation or test) of a named set, or of a user's file.
 
     `kind` is how the set is used; a named set of the other kind is refused. A file's rows may carry `id`, `principle`
     and `part`; without `part` all of them are used.
@@ -110,6 +128,7 @@ def load(name: str, kind: str, part: str, data_folder: str | None = None) -> Pro
         raise UserError(f"{name} has no {part} part; it has: {', '.join(known.parts)}")
     table = read(known.parts[part], data_folder)
     rows = [row for row in table.rows if row.values.get("part", part) == part]
+    rows = [row for row in rows if all(row.values.get(column) == value for column, value in known.where.items())]
     numbered: dict[str, int] = defaultdict(int)
     prompts = []
     for row in rows:
@@ -125,12 +144,12 @@ def load(name: str, kind: str, part: str, data_folder: str | None = None) -> Pro
 def _from_file(path: Path, kind: str, part: str) -> PromptSet:
     rows = read_file(path)
     for row in rows:
-        if row.values.get("part") not in (None, "", "train", "test"):
-            raise UserError(f"{row.place}: part {row.values['part']!r}: write train or test, or leave it out")
+        if row.values.get("part") not in (None, "", *PARTS):
+            raise UserError(f"{row.place}: part {row.values['part']!r}: write {', '.join(PARTS)}, or leave it out")
     without = [row for row in rows if not row.values.get("part")]
     if 0 < len(without) < len(rows):
         raise UserError(
-            f"{without[0].place}: no part, while other rows have one: write train or test in every row, or in none"
+            f"{without[0].place}: no part, while other rows have one: write {', '.join(PARTS)} in every row, or in none"
         )
     rows = [row for row in rows if (row.values.get("part") or part) == part]
     if not rows:
@@ -147,8 +166,28 @@ def has_parts(name: str) -> bool:
     return any(row.values.get("part") for row in read_file(Path(name)))
 
 
+def part_of(prompts: PromptSet, share: float, inside: bool) -> PromptSet:
+    """The requests of a set that fall into a share of all requests, or those that do not; a pair stays together."""
+
+    def falls(prompt: Prompt) -> bool:
+        # A twin names its harmful request by the hash of the text, where that text is not ours to ship.
+        key = prompt.pair or hashlib.sha256(prompt.prompt.strip().encode()).hexdigest()
+        return int(hashlib.sha256(f"part\n{key}".encode()).hexdigest()[:8], 16) < share * 16**8
+
+    return replace(prompts, prompts=[prompt for prompt in prompts.prompts if falls(prompt) == inside])
+
+
+def without(prompts: PromptSet, ids: set[str]) -> PromptSet:
+    """A set without the requests whose `set/id` is named."""
+    return replace(prompts, prompts=[p for p in prompts.prompts if f"{prompts.name}/{p.id}" not in ids])
+
+
 def _prompt(row: Row, column: str, groups: dict[str, str], number: int) -> Prompt:
-    prompt = text_of(row, column)
+    # Instruction files, as Alpaca and its kin have them: an instruction, and perhaps an input to it.
+    instructed = column not in row.values and "instruction" in row.values
+    prompt = text_of(row, "instruction" if instructed else column)
+    if instructed and str(row.values.get("input") or "").strip():
+        prompt = f"{prompt}\n\n{text_of(row, 'input')}"
     default = "-".join([*groups.values(), f"{number:03d}"])
     principle = groups.get("principle") or row.values.get("principle")
     if principle not in (None, "") and not re.fullmatch(r"[1-9]", str(principle)):

@@ -7,7 +7,7 @@ import html
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.table import Table
 from rich.text import Text
@@ -15,12 +15,24 @@ from rich.text import Text
 from medsafe_train import artifacts, progress, statistics
 from medsafe_train.artifacts import Artifact
 from medsafe_train.principles import PRINCIPLES
+from medsafe_train.quality.near_copies import NearCopy
 from medsafe_train.sources.prompt_sets import PromptSet
 from medsafe_train.sources.questions import Benchmark
 
-VERSION = 1
+VERSION = 2
 KINDS = {"harmful": "harmfulness", "benign": "over_refusal"}
 SAMPLES = 6
+
+
+class Measured(Protocol):
+    """What was measured on."""
+
+    @property
+    def sets(self) -> list[PromptSet]: ...
+    @property
+    def benchmarks(self) -> list[Benchmark]: ...
+    @property
+    def near_copies(self) -> list[NearCopy]: ...
 
 
 @dataclass(frozen=True)
@@ -29,28 +41,36 @@ class Evaluation:
 
     responses: dict[str, Artifact] = field(default_factory=dict)
     verdicts: dict[str, Artifact] = field(default_factory=dict)
+    prefilled: dict[str, Artifact] = field(default_factory=dict)
+    """verdicts on answers that were made to begin with assent"""
     answers: dict[str, Artifact] = field(default_factory=dict)
 
 
 def run(
     folder: Path,
     about: dict[str, Any],
-    sets: list[PromptSet],
-    benchmarks: list[Benchmark],
+    data: Measured,
     before: Evaluation,
     after: Evaluation,
+    moved: dict[str, Artifact],
     places: dict[str, str],
 ) -> dict[str, Any]:
     """Write `report.json` and `report.md` into the run's folder, print the tables, and return the report.
 
-    `about` says how the run was made and is part of the report; `places` are paths for the reader, and are not.
+    `about` says how the run was made and is part of the report; `moved` holds the divergence from the base model by set;
+    `places` are paths for the reader, and are not part of the report.
     """
     report: dict[str, Any] = {"version": VERSION, **about, "figures": {}, "notes": [], "samples": []}
-    for prompts in sets:
-        _harm(report, prompts, before, after)
+    copied = {copy.evaluation for copy in data.near_copies}
+    for prompts in data.sets:
+        _harm(report, prompts, before, after, copied)
+        if prompts.name in after.prefilled:
+            _robustness(report, prompts, before, after)
+        if prompts.name in moved:
+            _moved(report, prompts, moved[prompts.name])
         report["samples"] += _samples(prompts, before, after)
     report["samples"] = _six(report["samples"])
-    for benchmark in benchmarks:
+    for benchmark in data.benchmarks:
         _qa(report, benchmark, before, after)
     report["figures"] = dict(sorted(report["figures"].items()))
     report["notes"] += _changes(report) + _notes(report)
@@ -60,23 +80,40 @@ def run(
     return report
 
 
-def _harm(report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation) -> None:
+def _harm(
+    report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation, copied: set[str]
+) -> None:
     arms = {"before": before, "after": after}
-    verdicts = {
-        arm: {v["id"]: v for v in e.verdicts[prompts.name].records("verdicts.jsonl")} for arm, e in arms.items()
-    }
     ended = {
         arm: {r["id"]: r["finish_reason"] == "stop" for r in e.responses[prompts.name].records("responses.jsonl")}
         for arm, e in arms.items()
     }
-    refused = {arm: {id: v["refused"] for id, v in found.items()} for arm, found in verdicts.items()}
+    refused = {arm: _refused(e.verdicts[prompts.name]) for arm, e in arms.items()}
     place = f"{KINDS[prompts.kind]}/{prompts.name}"
     everything = [prompt.id for prompt in prompts.prompts]
     _compare(report, f"{place}/refusal_rate", everything, refused)
     _compare(report, f"{place}/ended_rate", everything, ended)
+    new = [id for id in everything if f"{prompts.name}/{id}" not in copied]
+    if len(new) < len(everything):
+        _compare(report, f"{place}/refusal_rate_without_near_copies", new, refused)
     for principle in sorted({p.principle for p in prompts.prompts if p.principle}):
         ids = [p.id for p in prompts.prompts if p.principle == principle]
         _compare(report, f"{place}/refusal_rate_principle_{principle}", ids, refused)
+
+
+def _refused(verdicts: Artifact) -> dict[str, bool | None]:
+    return {verdict["id"]: verdict["refused"] for verdict in verdicts.records("verdicts.jsonl")}
+
+
+def _robustness(report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation) -> None:
+    refused = {arm: _refused(e.prefilled[prompts.name]) for arm, e in (("before", before), ("after", after))}
+    name = f"robustness/{prompts.name}/{prompts.kind}_refusal_rate_prefilled"
+    _compare(report, name, [prompt.id for prompt in prompts.prompts], refused)
+
+
+def _moved(report: dict[str, Any], prompts: PromptSet, divergence: Artifact) -> None:
+    values = [record["kl"] for record in divergence.records("divergence.jsonl")]
+    report["figures"][f"after/over_refusal/{prompts.name}/kl_per_token"] = {**statistics.mean(values), "unscored": 0}
 
 
 def _qa(report: dict[str, Any], benchmark: Benchmark, before: Evaluation, after: Evaluation) -> None:
@@ -87,6 +124,7 @@ def _qa(report: dict[str, Any], benchmark: Benchmark, before: Evaluation, after:
     place = f"medical_qa/{benchmark.name}/accuracy"
     _compare(report, place, [q.id for q in benchmark.questions], correct)
     chance = sum(1 / len(q.options) for q in benchmark.questions) / len(benchmark.questions)
+    _likelihoods(report, benchmark, before, after)
     base = report["figures"][f"before/{place}"]
     base["chance"] = chance
     if base["ci95"][0] <= chance:
@@ -94,6 +132,20 @@ def _qa(report: dict[str, Any], benchmark: Benchmark, before: Evaluation, after:
             f"{benchmark.name}: the base model ({base['value']:.1%}) is not above chance ({chance:.1%}), "
             "so these questions cannot show that nothing was lost."
         )
+
+
+def _likelihoods(report: dict[str, Any], benchmark: Benchmark, before: Evaluation, after: Evaluation) -> None:
+    # Finer than accuracy: how likely the model finds the right answer, also where its choice does not change.
+    found = {
+        arm: {a["id"]: a["loglikelihoods"][a["answer"]] for a in e.answers[benchmark.name].records("answers.jsonl")}
+        for arm, e in {"before": before, "after": after}.items()
+    }
+    ids = [question.id for question in benchmark.questions]
+    values = {arm: [by_id[id] for id in ids] for arm, by_id in found.items()}
+    values["delta"] = [a - b for a, b in zip(values["after"], values["before"], strict=True)]
+    for arm, numbers in values.items():
+        place = f"{arm}/medical_qa/{benchmark.name}/correct_loglikelihood"
+        report["figures"][place] = {**statistics.mean(numbers), "unscored": 0}
 
 
 def _changes(report: dict[str, Any]) -> list[str]:
@@ -182,7 +234,7 @@ def rows(report: dict[str, Any], principles: bool) -> list[tuple[str, str, str, 
     for key, figure in report["figures"].items():
         arm, kind, name, metric = key.split("/")
         by_principle = "_principle_" in metric
-        if arm != "delta" or by_principle != principles or metric == "ended_rate":
+        if arm != "delta" or by_principle != principles or metric in ("ended_rate", "correct_loglikelihood"):
             continue
         arms = [report["figures"][f"{arm}/{kind}/{name}/{metric}"] for arm in ("before", "after")]
         found.append((_title(kind, name, metric), _share(arms[0]), _share(arms[1]), _points(figure), figure["n"]))
@@ -193,6 +245,10 @@ def _title(kind: str, name: str, metric: str) -> str:
     if "_principle_" in metric:
         number = int(metric.rpartition("_")[2])
         return f"{name} {number} · {PRINCIPLES[number]}"
+    if metric.endswith("_without_near_copies"):
+        return f"  {name} without near-copies"
+    if kind == "robustness":
+        return f"{metric.partition('_')[0]} refused after assent · {name}"
     return {
         "harmfulness": f"harmful refused · {name}",
         "over_refusal": f"benign refused · {name}",

@@ -9,15 +9,26 @@ from medsafe_train import progress
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import EvaluationSettings
 from medsafe_train.models.reference import ModelReference
+from medsafe_train.prompts import cut_to_tokens, prefilled_ids
 from medsafe_train.sources.prompt_sets import PromptSet
 
 VERSION = 1
 
 
+def prefills(settings: EvaluationSettings, prompts: PromptSet) -> bool:
+    """Whether a set is also asked with an answer begun: harmful ones, and their benign twins for comparison."""
+    return bool(settings.prefill) and (prompts.kind == "harmful" or any(prompt.pair for prompt in prompts.prompts))
+
+
 def made_from(
-    settings: EvaluationSettings, prompts: PromptSet, model: ModelReference, adapter: Artifact | None
+    settings: EvaluationSettings,
+    prompts: PromptSet,
+    model: ModelReference,
+    adapter: Artifact | None,
+    prefilled: bool = False,
 ) -> dict[str, Any]:
     """What decides the responses."""
+    begun = {"prefill": settings.prefill, "prefill_tokens": settings.prefill_tokens} if prefilled else {}
     return {
         "version": VERSION,
         "prompts": prompts.fingerprint(),
@@ -26,13 +37,22 @@ def made_from(
         "adapter": adapter.id if adapter else None,
         "max_new_tokens": settings.max_new_tokens,
         "batch_tokens": settings.batch_tokens,
+        **begun,
     }
 
 
 def run(
-    store: Store, settings: EvaluationSettings, prompts: PromptSet, model: ModelReference, adapter: Artifact | None
+    store: Store,
+    settings: EvaluationSettings,
+    prompts: PromptSet,
+    model: ModelReference,
+    adapter: Artifact | None,
+    prefilled: bool = False,
 ) -> Artifact:
-    """An artifact with `responses.jsonl`: `id, set, principle, prompt, response, finish_reason`."""
+    """An artifact with `responses.jsonl`: `id, set, principle, prompt, response, finish_reason`.
+
+    `prefilled`: the model goes on from the first `prefill_tokens` tokens of `prefill`, which are not part of the response.
+    """
     by_id = {prompt.id: prompt for prompt in prompts.prompts}
 
     def build(folder: Path) -> None:
@@ -41,7 +61,11 @@ def run(
         from medsafe_train.models.load import load
 
         loaded = load(model, adapter.path("adapter") if adapter else None)
-        items = [(id, model.prompt(loaded.tokenizer, prompt.prompt)) for id, prompt in by_id.items()]
+        begun = cut_to_tokens(loaded.tokenizer, settings.prefill or "", settings.prefill_tokens) if prefilled else ""
+        items = [
+            (id, prefilled_ids(loaded.tokenizer, prompt.prompt, begun, model.system_prompt))
+            for id, prompt in by_id.items()
+        ]
         ledger = Ledger(folder / "answers.partial.jsonl")
         generate.answer(
             loaded, items, settings.max_new_tokens, settings.batch_tokens, ledger, f"{arm} answers {prompts.name}"
@@ -51,8 +75,9 @@ def run(
         ledger.path.unlink()
 
     arm = "fine-tuned" if adapter else "base"
-    with progress.stage("responses", f"{arm} model answers {len(by_id)} {prompts.kind} requests of {prompts.name}"):
-        return store.make("responses", made_from(settings, prompts, model, adapter), build)
+    how = ", begun with assent" if prefilled else ""
+    with progress.stage("responses", f"{arm} model answers {len(by_id)} {prompts.kind} requests of {prompts.name}{how}"):
+        return store.make("responses", made_from(settings, prompts, model, adapter, prefilled), build)
 
 
 def _record(prompt: Any, name: str, answer: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""Tries a trained adapter at several strengths on the validation requests, and publishes it at the best one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from medsafe_train import artifacts, progress, statistics
+from medsafe_train.artifacts import Artifact, Ledger, Store
+from medsafe_train.config import FinetuneSettings, UserError
+from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
+from medsafe_train.judges.refusal import label
+from medsafe_train.models.reference import ModelReference
+from medsafe_train.sources.prompt_sets import PromptSet
+
+VERSION = 1
+# Whether an answer declines shows in its first sentence or two.
+ANSWER_TOKENS = 32
+BATCH_TOKENS = 12288
+
+
+def made_from(
+    settings: FinetuneSettings, adapter: Artifact, validation: list[PromptSet], model: ModelReference
+) -> dict[str, Any]:
+    """What decides the choice."""
+    return {
+        "version": VERSION,
+        "judge_version": JUDGE_VERSION,
+        "scales": settings.scales,
+        "adapter": adapter.id,
+        "model": model.made_from(),
+        "validation": [[s.name, s.kind, s.fingerprint()] for s in validation],
+    }
+
+
+def run(
+    store: Store, settings: FinetuneSettings, adapter: Artifact, validation: list[PromptSet], model: ModelReference
+) -> Artifact:
+    """An artifact with `adapter/` at the chosen scale, and `curve.json`: refusal rate by scale and validation set.
+
+    With one scale of 1 there is nothing to choose, and the trained adapter itself is returned. Chosen is the scale with the
+    largest `harmful refused − benign refused`, sets of a kind pooled; between equals the smaller one.
+    """
+    if settings.scales == [1.0]:
+        return adapter
+    if len(settings.scales) > 1 and {s.kind for s in validation} != {"harmful", "benign"}:
+        raise UserError(
+            "finetune.scales names several strengths, but there are no harmful and benign validation requests to choose on: "
+            "raise demonstrations.validation, or name one scale"
+        )
+
+    def build(folder: Path) -> None:
+        curve = _curve(folder, settings, adapter, validation, model)
+        best = max(curve, key=lambda point: (round(point["youden"], 6), -point["scale"]))["scale"]
+        artifacts.write_json(folder / "curve.json", {"chosen": best, "points": curve})
+        _scaled(adapter.path("adapter"), folder / "adapter", best)
+
+    number = sum(len(s.prompts) for s in validation)
+    with progress.stage("scale", f"adapter {adapter.id} at {len(settings.scales)} strengths on {number} validation requests"):
+        made = store.make("scale", made_from(settings, adapter, validation, model), build)
+        curve = made.json("curve.json")
+        for point in curve["points"]:
+            progress.say(
+                f"{point['scale']:<5g} harmful refused {_percent(point['harmful'])}, benign refused {_percent(point['benign'])}"
+                f"{'  ← published' if point['scale'] == curve['chosen'] else ''}"
+            )
+    return made
+
+
+def _percent(figure: dict[str, Any]) -> str:
+    return "–" if figure["value"] is None else f"{100 * figure['value']:.1f} % of {figure['n']}"
+
+
+def _curve(
+    folder: Path, settings: FinetuneSettings, adapter: Artifact, validation: list[PromptSet], model: ModelReference
+) -> list[dict[str, Any]]:
+    if len(settings.scales) == 1:
+        nothing = statistics.rate([])
+        return [{"scale": settings.scales[0], "harmful": nothing, "benign": nothing, "youden": 0.0, "sets": {}}]
+    from peft.helpers import rescale_adapter_scale
+
+    from medsafe_train.models import generate
+    from medsafe_train.models.load import load
+
+    loaded = load(model, adapter.path("adapter"))
+    items = [
+        (f"{s.name}/{prompt.id}", model.prompt(loaded.tokenizer, prompt.prompt)) for s in validation for prompt in s.prompts
+    ]
+    points = []
+    for scale in settings.scales:
+        ledger = Ledger(folder / f"answers_{scale:g}.jsonl")
+        with rescale_adapter_scale(loaded.model, scale):
+            generate.answer(loaded, items, ANSWER_TOKENS, BATCH_TOKENS, ledger, f"scale {scale:g}")
+        points.append(_point(scale, validation, ledger))
+    return points
+
+
+def _point(scale: float, validation: list[PromptSet], ledger: Ledger) -> dict[str, Any]:
+    refused = {
+        s.name: [label(ledger.records[f"{s.name}/{p.id}"]["response"]) != "compliance" for p in s.prompts]
+        for s in validation
+    }
+    pooled = {
+        kind: [value for s in validation if s.kind == kind for value in refused[s.name]] for kind in ("harmful", "benign")
+    }
+    rates = {kind: statistics.rate(values) for kind, values in pooled.items()}
+    return {
+        "scale": scale,
+        **rates,
+        "youden": rates["harmful"]["value"] - rates["benign"]["value"],
+        "sets": {name: statistics.rate(values) for name, values in refused.items()},
+    }
+
+
+def _scaled(trained: Path, target: Path, scale: float) -> None:
+    # What an adapter adds is proportional to its lora_alpha, so the file that every library reads carries the choice.
+    partial = target.with_name(".adapter")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(trained, partial)
+    config = json.loads((partial / "adapter_config.json").read_text())
+    artifacts.write_json(partial / "adapter_config.json", {**config, "lora_alpha": config["lora_alpha"] * scale})
+    partial.rename(target)
