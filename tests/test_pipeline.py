@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from medsafe_train.markdown import inert, line
 from medsafe_train.stages import report
 from tests.conftest import run_process
 
@@ -205,11 +206,11 @@ def test_answers_are_inert_in_markdown_and_in_the_terminal():
     hostile = (
         "<script>alert(1)</script> [x](http://evil.example) ![i](y) `c` | a | \x1b[31mred\x1b[0m \u202e# h\n\n---\n"
     )
-    shown = report.inert(report._line(hostile, 1000))
+    shown = inert(line(hostile, 1000))
     assert "<script" not in shown and "\x1b" not in shown and "\n" not in shown and "\u202e" not in shown
     for mark in ("](", "![", "`c`", "://", " | "):
         assert mark not in shown
-    assert report._line("x" * 50, 10) == "x" * 9 + "…"
+    assert line("x" * 50, 10) == "x" * 9 + "…"
 
 
 def test_the_judge_failing_stops_the_run(store, monkeypatch):

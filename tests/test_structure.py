@@ -15,16 +15,16 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each room and its height; a file imports only from lower rooms, or from its own where OWN says so.
 HEIGHT = {
     "config": 0,
-    "prompts": 1, "endpoint": 1, "artifacts": 1, "statistics": 1, "progress": 1, "principles": 1,
-    "teachers": 2, "judges": 2, "models": 2, "sources": 2,
+    "prompts": 1, "endpoint": 1, "artifacts": 1, "statistics": 1, "progress": 1, "principles": 1, "markdown": 1,
+    "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2,
     "stages": 3,
     "preflight": 4, "plan": 4, "provenance": 4, "tracking": 4, "pipeline": 4,
     "cli": 5,
     "__main__": 6,
 }  # fmt: skip
 # Rooms of one height that may know each other. What shapes a question takes the type it shapes.
-OWN = {(room, room) for room in ("teachers", "judges", "models", "sources")}
-OWN |= {("teachers", "sources"), ("prompts", "sources.questions"), ("artifacts", "progress")}
+OWN = {(room, room) for room in ("teachers", "judges", "models", "sources", "quality")}
+OWN |= {("teachers", "sources"), ("quality", "judges"), ("prompts", "sources.questions"), ("artifacts", "progress")}
 OWN |= {("pipeline", beside) for beside in ("preflight", "plan", "provenance", "tracking")}
 OWN |= {("plan", "preflight"), ("provenance", "preflight"), ("tracking", "provenance")}
 

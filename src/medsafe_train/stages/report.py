@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +12,7 @@ from rich.text import Text
 
 from medsafe_train import artifacts, progress, statistics
 from medsafe_train.artifacts import Artifact
+from medsafe_train.markdown import inert, line
 from medsafe_train.principles import PRINCIPLES
 from medsafe_train.quality.near_copies import NearCopy
 from medsafe_train.sources.prompt_sets import PromptSet
@@ -288,9 +287,9 @@ def show(report: dict[str, Any], places: dict[str, str]) -> None:
             table.add_row(*map(str, row))
         progress.console.print(table)
     for sample in report["samples"]:
-        progress.console.print(Text(f"[{sample['kind']}] {_line(sample['prompt'], 300)}", style="bold"))
+        progress.console.print(Text(f"[{sample['kind']}] {line(sample['prompt'], 300)}", style="bold"))
         for arm in ("before", "after"):
-            progress.console.print(Text(f"  {arm:<7} {sample[arm]['label']:<16} {_line(sample[arm]['response'], 220)}"))
+            progress.console.print(Text(f"  {arm:<7} {sample[arm]['label']:<16} {line(sample[arm]['response'], 220)}"))
     for note in report["notes"]:
         progress.console.print(Text(f"note: {note}", style="dim"))
     for what, place in places.items():
@@ -307,23 +306,10 @@ def markdown(report: dict[str, Any], places: dict[str, str]) -> str:
             lines += ["| " + " | ".join(map(str, row)) + " |" for row in found] + [""]
     lines += ["## Six answers side by side", "", "Chosen by a hash of the request, not by the outcome.", ""]
     for sample in report["samples"]:
-        lines += [f"**{sample['kind']}**, {sample['set']}: {inert(_line(sample['prompt'], 1000))}", ""]
+        lines += [f"**{sample['kind']}**, {sample['set']}: {inert(line(sample['prompt'], 1000))}", ""]
         for arm in ("before", "after"):
-            answer = inert(_line(sample[arm]["response"], 1000)) or "(nothing)"
+            answer = inert(line(sample[arm]["response"], 1000)) or "(nothing)"
             lines += [f"> *{arm}* ({sample[arm]['label']}): {answer}", ">" if arm == "before" else ""]
     lines += ["## Notes", ""] + [f"- {inert(note)}" for note in report["notes"]] + [""]
     lines += ["## Where", ""] + [f"- {what}: `{place}`" for what, place in places.items()]
     return "\n".join(lines) + "\n"
-
-
-def _line(text: str, length: int) -> str:
-    """Hostile text as one short line: no control characters (ANSI, bidirectional marks), no line breaks."""
-    text = re.sub(r"\s+", " ", text)
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]", "", text).strip()
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def inert(text: str) -> str:
-    """Text that means nothing to a Markdown or HTML reader: no tag, link, image, code, table or list comes of it."""
-    text = re.sub(r"([\\`*_{}\[\]()#+!|~>$-])", r"\\\1", html.escape(text, quote=False).replace("&gt;", ">"))
-    return text.replace("://", ":\u200b//").replace("www.", "www\u200b.").replace("@", "@\u200b")
