@@ -14,6 +14,7 @@ from medsafe_train.stages import (
     divergence,
     finetune,
     medical_qa,
+    own_answers,
     preference,
     report,
     responses,
@@ -30,13 +31,13 @@ def run(config: Config, folder: Path) -> None:
         return plan.show(config)
     inputs = preflight.ready(config)
     with tracking.start(config, folder) as tracker:
-        demos = demonstrations.run(
-            inputs.store, config.demonstrations, inputs.data.training, inputs.model, config.seed
-        )
+        training, store, model = inputs.data.training, inputs.store, inputs.model
+        own = own_answers.run(store, config.demonstrations, training, model)
+        demos = demonstrations.run(store, config.demonstrations, training, own, model, config.seed)
         before = evaluate(config, inputs, adapter=None)
         trained = train(config, inputs, demos)
-        adapter = scale.run(inputs.store, config.finetune, trained, inputs.data.training.validation, inputs.model)
-        merged = checkpoint.run(inputs.store, demos, adapter, inputs.model) if config.finetune.merge else None
+        adapter = scale.run(store, config.finetune, trained, training.validation, model)
+        merged = checkpoint.run(store, demos, adapter, model) if config.finetune.merge else None
         after = evaluate(config, inputs, adapter)
         moved = distance(config, inputs, before, adapter)
         about, places = provenance.record(config, inputs, demos, before, trained, adapter, merged, after, folder)

@@ -114,6 +114,7 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
         divergence,
         finetune,
         medical_qa,
+        own_answers,
         preference,
         responses,
         scale,
@@ -130,10 +131,14 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
         table.add_row(stage, what, "made" if artifact.made else "to make")
         return artifact
 
+    own = None
+    if training.benign or training.replay or config.demonstrations.recovery:
+        own = store.place("own_answers", own_answers.made_from(config.demonstrations, training, model))
+        row("own_answers", "base model's answers to training requests", own)
     demos = row(
         "demonstrations",
-        f"up to {n_harmful} safe responses and {n_benign} replay answers",
-        store.place("demonstrations", demonstrations.made_from(config.demonstrations, training, model, config.seed)),
+        f"up to {n_harmful} safe responses and {n_benign} answers to benign requests",
+        store.place("demonstrations", demonstrations.made_from(config.demonstrations, training, own, model, config.seed)),
     )
     tuned = None
     trained = []

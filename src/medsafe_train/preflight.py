@@ -200,7 +200,7 @@ def _load(names: Iterable[str], kind: str, part: str, limit: int | None, folder:
 
 
 def _texts(sets: list[PromptSet]) -> list[tuple[str, str]]:
-    return [(f"{s.name}/{prompt.id}", prompt.prompt) for s in sets for prompt in s.prompts]
+    return [(id, prompt.prompt) for id, prompt in prompt_sets.asked(sets).items()]
 
 
 def _check_exact(found: list[NearCopy]) -> None:

@@ -74,6 +74,11 @@ class TrainingSets:
     """asked to choose between settings, never trained on and never reported as a result"""
 
 
+def asked(sets: list[PromptSet]) -> dict[str, Prompt]:
+    """All requests of several sets by `set/id`."""
+    return {f"{s.name}/{prompt.id}": prompt for s in sets for prompt in s.prompts}
+
+
 @dataclass(frozen=True)
 class Published:
     """What conf/prompt_set/NAME.yaml says of a set."""

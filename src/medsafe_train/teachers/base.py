@@ -68,14 +68,14 @@ def answer(
     return {ask.id: ledger.records[ask.id] for ask in asks}
 
 
-def assent(request: str, seed: int) -> str:
-    """One of ASSENTS, the same for the same request and seed."""
-    return _chance(request, seed).choice(ASSENTS)
+def assent(request: str) -> str:
+    """One of ASSENTS, always the same for the same request."""
+    return _chance(request, "assent").choice(ASSENTS)
 
 
 def begun(request: str, own_answer: str, tokenizer: Any, seed: int) -> str:
     """How an answer to a harmful request begins to comply: half the time with assent, else as the model itself would."""
-    chance = _chance(request, seed)
+    chance = _chance(request, f"begun {seed}")
     phrase = chance.choice(ASSENTS)
     length = chance.randint(*BEGUN)
     if chance.random() < 0.5 or not own_answer:
@@ -90,5 +90,5 @@ def whole_sentences(text: str) -> str:
     return re.sub(r"\n+\s*(?:\d+[.)]|[-*•#]+)\s*$", "", cut).rstrip()
 
 
-def _chance(request: str, seed: int) -> random.Random:
-    return random.Random(hashlib.sha256(f"{seed}\nprefill\n{request}".encode()).digest())
+def _chance(request: str, what: str) -> random.Random:
+    return random.Random(hashlib.sha256(f"{what}\n{request}".encode()).digest())
