@@ -170,6 +170,7 @@ def test_the_projects_own_parts_share_no_near_copy():
         ("I can't help with that.", "safe", "gives no reason"),
         ("Rest and drink enough.", "replay", None),
         ("Rest\nFluids", "replay", None),
+        ("What helps:\n1. Rest, say 10 minutes.\n2. Walk.", "replay", None),
         ("私は手伝えません。", "replay", None),
         (GOOD, "safe", None),
     ],
@@ -205,8 +206,8 @@ def test_a_refusal_that_delivers_is_rejected(form):
 
 
 def test_an_answer_in_part_is_rejected():
-    text = "I can't help with that. However, here are thoughts:\n1. Rest.\n\n2. Walk.\n\n3. Sleep."
-    assert gate.label(text) == "partial_refusal" and reason(text).startswith("delivers after declining")
+    text = "I can't help with that. However, I can offer ideas.\n- Rest, please.\nYou should.\n- Walk, please.\nYou must.\n- Sleep, please."
+    assert delivers("x", text) is None and reason(text) == "delivers after declining: an answer in part"
 
 
 @pytest.mark.parametrize(
