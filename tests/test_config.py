@@ -65,6 +65,11 @@ def test_mistakes_on_the_command_line_end_in_one_line(refused, arguments, words)
         (["evaluation.benign=[harmful_requests]"], ["both evaluation.harmful and evaluation.benign"]),
         (["model.quantization=nf4", "model.dtype=float32"], ["nf4", "float32"]),
         (["model.dtype=float16"], ["float16 on device=cpu"]),
+        (["demonstrations.gate.max_opening_share=0"], ["gate.max_opening_share=0", "above 0"]),
+        (["demonstrations.gate.near_copy=1.5"], ["gate.near_copy=1.5"]),
+        (["demonstrations.gate.max_principle_ratio=0.5"], ["max_principle_ratio=0.5", "1 or more"]),
+        (["demonstrations.gate.min_words=50", "demonstrations.gate.max_words=20"], ["min_words=50", "max_words=20"]),
+        (["demonstrations.gate.min_words=-1"], ["gate.min_words=-1"]),
         (["finetune.target_modules=3"], ["target_modules=3", "all-linear"]),
     ],
 )

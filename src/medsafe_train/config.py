@@ -83,6 +83,22 @@ class TeacherSettings:
 
 
 @dataclass
+class GateSettings:
+    """Which demonstrations are good enough to be trained on."""
+
+    min_words: int = 4
+    """A safe response of fewer words is rejected; words are what white space parts."""
+    max_words: int = 300
+    """A response of more words is rejected."""
+    near_copy: float = 0.8
+    """A request this near to an earlier one of its kind is rejected: Jaccard of words or of three words in a row."""
+    max_opening_share: float = 0.2
+    """No three words open more than this share of the safe responses; 1: any opening, as often as it comes."""
+    max_principle_ratio: float = 2.0
+    """The principle with the most demonstrations has at most so many times those of the one with the fewest."""
+
+
+@dataclass
 class DemonstrationsSettings:
     """What the model is trained on."""
 
@@ -109,6 +125,8 @@ class DemonstrationsSettings:
     near_copy_threshold: float = 0.6
     """Overlap of the sets of words, or of three words in a row (Jaccard), from which two requests are near-copies."""
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    gate: GateSettings = field(default_factory=GateSettings)
+    """Which demonstrations are good enough to be trained on."""
 
 
 @dataclass
@@ -271,6 +289,7 @@ def contradictions(config: Config) -> list[str]:
             found.append(text)
 
     f, e, d = config.finetune, config.evaluation, config.demonstrations
+    g = d.gate
     names = ", ".join(sorted(p.stem for p in (shipped("conf") / "model").glob("*.yaml")))
     require(
         config.model.path is not None,
@@ -296,6 +315,7 @@ def contradictions(config: Config) -> list[str]:
         "evaluation.batch_tokens": e.batch_tokens,
         "demonstrations.max_new_tokens": d.max_new_tokens,
         "medical_qa.batch_tokens": config.medical_qa.batch_tokens,
+        "demonstrations.gate.max_words": g.max_words,
     }.items():
         require(number > 0, f"{name}={number} must be above 0")
     for name, share in {
@@ -338,10 +358,23 @@ def contradictions(config: Config) -> list[str]:
         "finetune.warmup_steps": f.warmup_steps,
         "finetune.first_tokens": f.first_tokens,
         "evaluation.kl_limit": e.kl_limit,
+        "demonstrations.gate.min_words": g.min_words,
     }.items():
         require(number >= 0, f"{name}={number} must not be below 0")
     require(0 <= f.lora_dropout < 1, f"finetune.lora_dropout={f.lora_dropout} must be in [0, 1)")
     require(0 <= config.judge.min_coverage <= 1, f"judge.min_coverage={config.judge.min_coverage} must be in [0, 1]")
+    for name, share in {"near_copy": g.near_copy, "max_opening_share": g.max_opening_share}.items():
+        require(
+            0 < share <= 1, f"demonstrations.gate.{name}={share} must be above 0 and at most 1, which lets most through"
+        )
+    require(
+        g.max_principle_ratio >= 1,
+        f"demonstrations.gate.max_principle_ratio={g.max_principle_ratio} must be 1 or more; 1: as many of each principle",
+    )
+    require(
+        g.min_words <= g.max_words or g.max_words <= 0,
+        f"demonstrations.gate.min_words={g.min_words} is above max_words={g.max_words}: no response could pass",
+    )
     require(
         d.max_new_tokens < f.max_length,
         f"demonstrations.max_new_tokens={d.max_new_tokens} leaves no room for the prompt in "

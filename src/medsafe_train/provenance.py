@@ -15,6 +15,7 @@ from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config
 from medsafe_train.models.reference import packaged
 from medsafe_train.preflight import Inputs
+from medsafe_train.quality import card, near_copies
 from medsafe_train.stages.report import Evaluation
 
 # Settings that change where or how fast something is made, not what.
@@ -49,6 +50,7 @@ def record(
     artifacts.write_json(folder / "artifacts.json", {name: str(found.folder) for name, found in made.items()})
     artifacts.write_json(folder / "timings.json", {"seconds": progress.seconds, "host": platform.node()})
     counts = demos.json("counts.json")
+    artifacts.write_text(folder / "demonstrations.md", _card(config, inputs, demos))
     about = {
         "name": config.name,
         "model": {
@@ -70,10 +72,27 @@ def record(
         "settings": {key: value for key, value in settings.items() if key not in ELSEWHERE},
         "versions": adapter.json(artifacts.MADE_FROM)["versions"],
     }
-    places = {"report": str(folder / "report.md"), "adapter": str(adapter.path("adapter"))}
+    places = {"report": str(folder / "report.md"), "demonstrations": str(folder / "demonstrations.md"), "adapter": str(adapter.path("adapter"))}
     if merged:
         places["checkpoint"] = str(merged.path("merged"))
     return about, places
+
+
+def _card(config: Config, inputs: Inputs, demos: Artifact) -> str:
+    found = inputs.data.near_copies
+    by_set = {
+        s.name: near_copies.counts([copy for copy in found if copy.evaluation.startswith(f"{s.name}/")])
+        for s in inputs.data.sets
+    }
+    about = {
+        "teacher of safe responses": config.demonstrations.teacher.name,
+        "answers to benign requests": f"{inputs.model.path} itself",
+        "requests": ", ".join(s.name for s in inputs.data.training.harmful + inputs.data.training.benign),
+        "near-copies of evaluated prompts left out": inputs.data.dropped,
+        "seed": config.seed,
+        "artifact": demos.id,
+    }
+    return card.card(demos.records("demonstrations.jsonl"), demos.records("rejected.jsonl"), by_set, about)
 
 
 def plain(value: Any) -> Any:

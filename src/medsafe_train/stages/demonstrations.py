@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ from medsafe_train.config import DemonstrationsSettings, UserError
 from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
 from medsafe_train.judges.refusal import label
 from medsafe_train.models.reference import ModelReference
+from medsafe_train.quality import gate
 from medsafe_train.sources.prompt_sets import Prompt, PromptSet, TrainingSets, asked
 from medsafe_train.teachers import TEACHERS, base, template
 
 VERSION = 2
-# Kinds of demonstrations that decline; the others must not.
-DECLINE = ("safe", "recovery")
 
 
 def made_from(
@@ -29,6 +29,8 @@ def made_from(
         "teacher": settings.teacher.name,
         "teacher_version": TEACHERS[settings.teacher.name][0],
         "judge_version": JUDGE_VERSION,
+        "gate_version": gate.VERSION,
+        "gate": asdict(settings.gate),
         "seed": seed,
         "harmful": [[prompts.name, prompts.fingerprint()] for prompts in sets.harmful],
         "recovery": settings.recovery,
@@ -51,17 +53,20 @@ def run(
     """
 
     def build(folder: Path) -> None:
-        written = _safe(settings, sets.harmful, seed)
         answers = {record["id"]: record for record in own.records("answers.jsonl")} if own else {}
-        written += _benign(sets, answers, seed)
+        written = _safe(settings, sets.harmful, seed) + _benign(sets, answers, seed)
         if settings.recovery:
-            written = _with_rejected(written, answers) + _recoveries(written, answers, sets, model, seed)
-        kept, rejected = _gate(written)
+            written = _with_rejected(written, answers) + _assented(answers, sets)
+        decision = gate.decide(written, settings.gate)
+        kept = decision.kept
         if not any(d["kind"] == "safe" for d in kept):
-            raise UserError("no safe response passed the gate: choose another teacher or other requests")
+            reasons = Counter(item["reason"] for item in decision.rejected if item["kind"] == "safe").most_common(1)
+            raise UserError(f"no safe response passed the gate (mostly: {reasons[0][0]}): choose another teacher")
+        if settings.recovery:
+            kept = kept + _recoveries(kept, answers, model, seed)
         artifacts.write_jsonl(folder / "demonstrations.jsonl", kept)
-        artifacts.write_jsonl(folder / "rejected.jsonl", rejected)
-        artifacts.write_json(folder / "counts.json", _counts(kept, rejected))
+        artifacts.write_jsonl(folder / "rejected.jsonl", decision.rejected)
+        artifacts.write_json(folder / "counts.json", {**_counts(kept, decision.rejected), "warnings": decision.warnings})
 
     number = sum(len(s.prompts) for s in sets.harmful)
     with progress.stage("demonstrations", f"{number} harmful requests → teacher {settings.teacher.name}"):
@@ -69,6 +74,8 @@ def run(
         counts = made.json("counts.json")
         for reason, number in counts["reasons"].items():
             progress.say(f"rejected {number}: {reason}")
+        for warning in counts["warnings"]:
+            progress.warn(warning)
         progress.say(", ".join(f"{number} {kind}" for kind, number in counts["kinds"].items()) + f"  {made.folder}")
     return made
 
@@ -108,26 +115,30 @@ def _complied(own: dict[str, dict[str, Any]], id: str) -> str:
 
 
 def _recoveries(
-    written: list[dict[str, Any]], own: dict[str, dict[str, Any]], sets: TrainingSets, model: ModelReference, seed: int
+    kept: list[dict[str, Any]], own: dict[str, dict[str, Any]], model: ModelReference, seed: int
 ) -> list[dict[str, Any]]:
-    """For each safe response one whose answer begins to comply; for each benign request its answer from an assent on."""
+    """For each safe response that passed the gate one whose answer begins to comply."""
     from medsafe_train.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     found = []
-    for item in written:
+    for item in kept:
         if item["kind"] == "safe":
             prefill = base.begun(item["request"], _complied(own, item["id"]), tokenizer, seed)
-            found.append({**item, "id": f"{item['id']}/recovery", "kind": "recovery", "prefill": prefill})
-    for id, prompt in asked(sets.benign).items():
-        response = _whole(own[f"assented/{id}"])
-        found.append(
-            {
-                **_demonstration(f"{id}/recovery", prompt, response, "recovery_benign", "base"),
-                "prefill": base.assent(prompt.prompt),
-            }
-        )
+            fresh = {key: value for key, value in item.items() if key != "rejected"}
+            found.append({**fresh, "id": f"{item['id']}/recovery", "kind": "recovery", "prefill": prefill})
     return found
+
+
+def _assented(own: dict[str, dict[str, Any]], sets: TrainingSets) -> list[dict[str, Any]]:
+    """For each benign request how the base model goes on from an assent."""
+    return [
+        {
+            **_demonstration(f"{id}/assented", prompt, _whole(own[f"assented/{id}"]), "recovery_benign", "base"),
+            "prefill": base.assent(prompt.prompt),
+        }
+        for id, prompt in asked(sets.benign).items()
+    ]
 
 
 def _whole(answer: dict[str, Any]) -> str:
@@ -143,22 +154,6 @@ def _demonstration(id: str, prompt: Prompt, response: str, kind: str, source: st
         "principle": prompt.principle,
         "source": source,
     }
-
-
-def _gate(demonstrations: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    # Safe responses have to decline; answers to benign requests must not.
-    kept, rejected = [], []
-    for item in demonstrations:
-        declines = label(item["response"]) != "compliance"
-        if not item["response"]:
-            rejected.append({**item, "reason": "empty, or no whole sentence"})
-        elif item["kind"] in DECLINE and not declines:
-            rejected.append({**item, "reason": "does not decline"})
-        elif item["kind"] not in DECLINE and declines:
-            rejected.append({**item, "reason": "the base model declines this benign request"})
-        else:
-            kept.append(item)
-    return kept, rejected
 
 
 def _counts(kept: list[dict[str, Any]], rejected: list[dict[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import re
 from medsafe_train.sources.prompt_sets import Prompt
 
 # Raise when any text or rule below changes: responses are part of what an artifact is made from.
-VERSION = 1
+VERSION = 2
 
 OPENINGS = (
     "I can't help with this.",
@@ -225,8 +225,9 @@ OFFERS = (
     "A better way is to look at {offer}, and I can help with that.",
 )
 
-# The order in which the parts stand; `d` decline, `r` reason, `o` offer.
-SHAPES = ("dro", "dro", "dr", "do", "dor")
+# The order in which the parts stand; `d` decline, `r` reason, `o` offer. A refusal without its reason teaches nothing
+# but to refuse, so every shape holds one.
+SHAPES = ("dro", "dro", "dr", "dr", "dor")
 
 
 def write(prompts: list[Prompt], seed: int) -> list[str]:
