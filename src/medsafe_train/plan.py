@@ -138,7 +138,9 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
     demos = row(
         "demonstrations",
         f"up to {n_harmful} safe responses and {n_benign} answers to benign requests",
-        store.place("demonstrations", demonstrations.made_from(config.demonstrations, training, own, model, config.seed)),
+        store.place(
+            "demonstrations", demonstrations.made_from(config.demonstrations, training, own, model, config.seed)
+        ),
     )
     tuned = None
     trained = []
@@ -177,9 +179,7 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
             row("medical_qa", f"{arm}: {len(b.questions)} of {b.name}", store.place("medical_qa", made))
     words = sum(len((q.context or "").split()) + len(q.question.split()) for b in benchmarks for q in b.questions)
     return {
-        "rows": int(
-            n_harmful * (f.mix.safe + f.mix.recovery) + n_benign * (f.mix.benign + f.mix.recovery_benign)
-        ),
+        "rows": int(n_harmful * (f.mix.safe + f.mix.recovery) + n_benign * (f.mix.benign + f.mix.recovery_benign)),
         "replay": n_benign + (n_harmful + n_benign if config.demonstrations.recovery else 0),
         "answers": 2 * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets),
         "question_tokens": int(2 * 1.5 * words),

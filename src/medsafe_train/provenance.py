@@ -72,7 +72,11 @@ def record(
         "settings": {key: value for key, value in settings.items() if key not in ELSEWHERE},
         "versions": adapter.json(artifacts.MADE_FROM)["versions"],
     }
-    places = {"report": str(folder / "report.md"), "demonstrations": str(folder / "demonstrations.md"), "adapter": str(adapter.path("adapter"))}
+    places = {
+        "report": str(folder / "report.md"),
+        "demonstrations": str(folder / "demonstrations.md"),
+        "adapter": str(adapter.path("adapter")),
+    }
     if merged:
         places["checkpoint"] = str(merged.path("merged"))
     return about, places

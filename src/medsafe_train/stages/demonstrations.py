@@ -66,7 +66,9 @@ def run(
             kept = kept + _recoveries(kept, answers, model, seed)
         artifacts.write_jsonl(folder / "demonstrations.jsonl", kept)
         artifacts.write_jsonl(folder / "rejected.jsonl", decision.rejected)
-        artifacts.write_json(folder / "counts.json", {**_counts(kept, decision.rejected), "warnings": decision.warnings})
+        artifacts.write_json(
+            folder / "counts.json", {**_counts(kept, decision.rejected), "warnings": decision.warnings}
+        )
 
     number = sum(len(s.prompts) for s in sets.harmful)
     with progress.stage("demonstrations", f"{number} harmful requests → teacher {settings.teacher.name}"):
@@ -102,9 +104,7 @@ def _benign(sets: TrainingSets, own: dict[str, dict[str, Any]], seed: int) -> li
 def _with_rejected(written: list[dict[str, Any]], own: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     # The answer that a safe response is to be preferred to: the base model's own, where it complies.
     return [
-        {**item, "rejected": answer}
-        if item["kind"] == "safe" and (answer := _complied(own, item["id"]))
-        else item
+        {**item, "rejected": answer} if item["kind"] == "safe" and (answer := _complied(own, item["id"])) else item
         for item in written
     ]
 

@@ -46,9 +46,7 @@ def run(
         if not (folder / "adapter").exists():
             _train(folder, rows, settings, model, seed)
         kinds = dict(Counter(record["kind"] for record in records))
-        artifacts.write_json(
-            folder / "counts.json", {"rows": len(rows), "dropped_too_long": dropped, "kinds": kinds}
-        )
+        artifacts.write_json(folder / "counts.json", {"rows": len(rows), "dropped_too_long": dropped, "kinds": kinds})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     with progress.stage("finetune", f"LoRA r={settings.r} on {len(records)} demonstrations of {model.path}"):

@@ -59,9 +59,7 @@ def run(
         rows = pairs(records, model, settings.max_length)
         if not (folder / "adapter").exists():
             _train(folder, rows, settings, start, model, seed)
-        artifacts.write_json(
-            folder / "counts.json", {"rows": len(rows), "dropped_too_long": len(records) - len(rows)}
-        )
+        artifacts.write_json(folder / "counts.json", {"rows": len(rows), "dropped_too_long": len(records) - len(rows)})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     with progress.stage("preference", f"DPO beta={settings.beta:g} on {len(records)} pairs of {model.path}"):

@@ -79,9 +79,7 @@ def run(
     return report
 
 
-def _harm(
-    report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation, copied: set[str]
-) -> None:
+def _harm(report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation, copied: set[str]) -> None:
     arms = {"before": before, "after": after}
     ended = {
         arm: {r["id"]: r["finish_reason"] == "stop" for r in e.responses[prompts.name].records("responses.jsonl")}

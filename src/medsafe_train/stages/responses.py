@@ -76,7 +76,9 @@ def run(
 
     arm = "fine-tuned" if adapter else "base"
     how = ", begun with assent" if prefilled else ""
-    with progress.stage("responses", f"{arm} model answers {len(by_id)} {prompts.kind} requests of {prompts.name}{how}"):
+    with progress.stage(
+        "responses", f"{arm} model answers {len(by_id)} {prompts.kind} requests of {prompts.name}{how}"
+    ):
         return store.make("responses", made_from(settings, prompts, model, adapter, prefilled), build)
 
 

@@ -58,7 +58,9 @@ def run(
         _scaled(adapter.path("adapter"), folder / "adapter", best)
 
     number = sum(len(s.prompts) for s in validation)
-    with progress.stage("scale", f"adapter {adapter.id} at {len(settings.scales)} strengths on {number} validation requests"):
+    with progress.stage(
+        "scale", f"adapter {adapter.id} at {len(settings.scales)} strengths on {number} validation requests"
+    ):
         made = store.make("scale", made_from(settings, adapter, validation, model), build)
         curve = made.json("curve.json")
         for point in curve["points"]:
@@ -86,7 +88,9 @@ def _curve(
 
     loaded = load(model, adapter.path("adapter"))
     items = [
-        (f"{s.name}/{prompt.id}", model.prompt(loaded.tokenizer, prompt.prompt)) for s in validation for prompt in s.prompts
+        (f"{s.name}/{prompt.id}", model.prompt(loaded.tokenizer, prompt.prompt))
+        for s in validation
+        for prompt in s.prompts
     ]
     points = []
     for scale in settings.scales:
@@ -103,7 +107,8 @@ def _point(scale: float, validation: list[PromptSet], ledger: Ledger) -> dict[st
         for s in validation
     }
     pooled = {
-        kind: [value for s in validation if s.kind == kind for value in refused[s.name]] for kind in ("harmful", "benign")
+        kind: [value for s in validation if s.kind == kind for value in refused[s.name]]
+        for kind in ("harmful", "benign")
     }
     rates = {kind: statistics.rate(values) for kind, values in pooled.items()}
     return {
