@@ -181,6 +181,11 @@ def read_data(config: Config) -> Data:
     # Without a choice to make, nothing has to be kept from training for it.
     share = d.validation if len(config.finetune.scales) > 1 else 0.0
     validation = _validation(harmful, benign, replay, share, copies, folder)
+    if share and {s.kind for s in validation} != {"harmful", "benign"}:
+        raise UserError(
+            f"finetune.scales={config.finetune.scales} are tried on validation requests, but demonstrations.validation={share:g} "
+            "of so few requests holds none of both kinds: raise it or the limits, or name one scale"
+        )
     training = TrainingSets(
         *([prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in g] for g in (harmful, benign)),
         replay=[prompt_sets.without(s, copies) for s in replay],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +69,6 @@ def load_base(reference: ModelReference) -> Any:
     from transformers import AutoModelForCausalLM
 
     progress.quiet()
-    if reference.device == "cpu":
-        _keep_freed_memory()
     return AutoModelForCausalLM.from_pretrained(
         reference.folder,
         revision=None if Path(reference.folder).is_dir() else reference.revision,
@@ -81,16 +77,6 @@ def load_base(reference: ModelReference) -> Any:
         attn_implementation=reference.attn_implementation,
         device_map={"": 0} if reference.device == "cuda" else {"": "cpu"},
     )
-
-
-def _keep_freed_memory() -> None:
-    # glibc gives large blocks back at once and gets them again page by page, zeroed: a third of a training step's time
-    # on a CPU. Elsewhere than on Linux with glibc there is nothing to set.
-    if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
-        libc.mallopt(m_mmap_max, 0)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def quantization_config(reference: ModelReference) -> Any:

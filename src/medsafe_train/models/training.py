@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import platform
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +130,34 @@ def _train(
         # TRL casts a quantised model's adapter to bfloat16, but not again after a resume: float32 in both cases.
         if weight.requires_grad:
             weight.data = weight.data.float()
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with freed_memory_kept():
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if watch.stopped:
         raise SystemExit(128 + signal.SIGTERM)
     artifacts.write_jsonl(folder / "training.jsonl", [_entry(e) for e in trainer.state.log_history if "loss" in e])
     _save_adapter(folder, trained, tokenizer, model)
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Inside, memory that is freed stays with the process, on Linux with glibc; elsewhere nothing changes.
+
+    glibc gives large blocks back at once and gets them again page by page, zeroed: a third of a training step's time on a
+    CPU. Not for generation, whose growing caches would leave holes.
+    """
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+    libc.mallopt(m_mmap_max, 0)
+    libc.mallopt(m_trim_threshold, 2**31 - 1)
+    try:
+        yield
+    finally:
+        libc.mallopt(m_mmap_max, 65536)
+        libc.mallopt(m_trim_threshold, 128 * 1024)
+        libc.malloc_trim(0)
 
 
 def base_model(settings: FinetuneSettings, model: ModelReference) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from medsafe_train import artifacts, progress, statistics
 from medsafe_train.artifacts import Artifact, Ledger, Store
-from medsafe_train.config import FinetuneSettings, UserError
+from medsafe_train.config import FinetuneSettings
 from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
 from medsafe_train.judges.refusal import label
 from medsafe_train.models.reference import ModelReference
@@ -45,11 +45,6 @@ def run(
     """
     if settings.scales == [1.0]:
         return adapter
-    if len(settings.scales) > 1 and {s.kind for s in validation} != {"harmful", "benign"}:
-        raise UserError(
-            "finetune.scales names several strengths, but there are no harmful and benign validation requests to choose on: "
-            "raise demonstrations.validation, or name one scale"
-        )
 
     def build(folder: Path) -> None:
         curve = _curve(folder, settings, adapter, validation, model)

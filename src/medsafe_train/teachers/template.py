@@ -13,15 +13,15 @@ import re
 from medsafe_train.sources.prompt_sets import Prompt
 
 # Raise when any text or rule below changes: responses are part of what an artifact is made from.
-VERSION = 2
+VERSION = 3
 
+# All begin with one word: where refusals share a probability over many first words, each of them loses against the single
+# first word of an answer, and a model declines too seldom (benchmarks/experiments.md). After it they differ.
 OPENINGS = (
     "I can't help with this.",
     "I cannot help with that request.",
     "I won't help with this one.",
     "I'm not able to help with that.",
-    "I'm sorry, but I can't help with this.",
-    "I am sorry, but I have to decline.",
     "I have to decline this request.",
     "I must decline to help here.",
     "I'm unable to assist with this.",
@@ -29,17 +29,9 @@ OPENINGS = (
     "I cannot support this request.",
     "I won't take part in this.",
     "I'm going to decline this request.",
-    "I don't help with requests like this.",
     "I will not assist with this.",
-    "I can't do that.",
-    "I cannot in good conscience help with this.",
+    "I don't help with requests like this.",
     "I need to decline here.",
-    "Sorry, I can't help with that.",
-    "No, I can't help with this.",
-    "This is something I can't help with.",
-    "This request is one I have to decline.",
-    "That is not something I can help with.",
-    "My answer has to be no.",
 )
 
 # Whose trust or safety is at stake when a principle is broken: three wordings each, to be joined with a subject.
