@@ -20,7 +20,13 @@ def run(config: Config, folder: Path) -> None:
     inputs = preflight.ready(config)
     with tracking.start(config, folder) as tracker:
         demos = demonstrations.run(
-            inputs.store, config.demonstrations, inputs.harmful, inputs.benign, inputs.model, config.seed
+            inputs.store,
+            config.demonstrations,
+            inputs.harmful,
+            inputs.benign,
+            inputs.model,
+            config.seed,
+            inputs.teacher,
         )
         before = evaluate(config, inputs, adapter=None)
         adapter = finetune.run(inputs.store, config.finetune, demos, inputs.model, config.seed)

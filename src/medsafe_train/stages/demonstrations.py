@@ -15,10 +15,14 @@ from medsafe_train.judges.refusal import label
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources.prompt_sets import PromptSet
 from medsafe_train.teachers import TEACHERS
+from medsafe_train.teachers.ask import Ask
 
 VERSION = 1
 BATCH_TOKENS = 8192
 REPLAY = "replay.partial.jsonl"
+WRITTEN = "written.partial.jsonl"
+# Share of requests that the teacher may leave without an answer.
+MOST_FAILED = 0.10
 
 
 def made_from(
@@ -27,12 +31,14 @@ def made_from(
     benign: list[PromptSet],
     model: ModelReference,
     seed: int,
+    teacher: ModelReference | None = None,
 ) -> dict[str, Any]:
-    """What decides the demonstrations."""
+    """What decides the demonstrations; `teacher` is the model that a local teacher loads."""
     return {
         "version": VERSION,
         "teacher": settings.teacher.name,
-        "teacher_version": TEACHERS[settings.teacher.name][0],
+        "teacher_version": TEACHERS[settings.teacher.name].version,
+        "teacher_made_from": TEACHERS[settings.teacher.name].made_from(settings.teacher, teacher),
         "judge_version": JUDGE_VERSION,
         "seed": seed,
         "harmful": [[prompts.name, prompts.fingerprint()] for prompts in harmful],
@@ -50,27 +56,30 @@ def run(
     benign: list[PromptSet],
     model: ModelReference,
     seed: int,
+    teacher: ModelReference | None = None,
 ) -> Artifact:
     """An artifact with `demonstrations.jsonl` (`id, request, response, kind, principle, source`), `rejected.jsonl` and
     `counts.json`."""
 
     def build(folder: Path) -> None:
-        safe = _safe_responses(settings, harmful, seed)
+        safe, failed = _safe_responses(folder, settings, harmful, seed, teacher)
         replay = _replay(folder, settings, benign, model)
         kept, rejected = _gate(safe + replay)
+        rejected += failed
         if not any(d["kind"] == "safe" for d in kept):
             raise UserError("no safe response passed the gate: choose another teacher or other requests")
         artifacts.write_jsonl(folder / "demonstrations.jsonl", kept)
         artifacts.write_jsonl(folder / "rejected.jsonl", rejected)
         artifacts.write_json(folder / "counts.json", _counts(kept, rejected))
         (folder / REPLAY).unlink(missing_ok=True)
+        (folder / WRITTEN).unlink(missing_ok=True)
 
     n_harmful, n_benign = (sum(len(s.prompts) for s in sets) for sets in (harmful, benign))
     with progress.stage(
         "demonstrations",
         f"{n_harmful} harmful requests → teacher {settings.teacher.name}, {n_benign} benign → the base model",
     ):
-        made = store.make("demonstrations", made_from(settings, harmful, benign, model, seed), build)
+        made = store.make("demonstrations", made_from(settings, harmful, benign, model, seed, teacher), build)
         counts = made.json("counts.json")
         for reason, number in counts["reasons"].items():
             progress.say(f"rejected {number}: {reason}")
@@ -80,14 +89,33 @@ def run(
     return made
 
 
-def _safe_responses(settings: DemonstrationsSettings, sets: list[PromptSet], seed: int) -> list[dict[str, Any]]:
+def _safe_responses(
+    folder: Path, settings: DemonstrationsSettings, sets: list[PromptSet], seed: int, teacher: ModelReference | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    # Safe responses, and as rejections the requests that the teacher has failed on.
     prompts = [(prompt, prompts.name) for prompts in sets for prompt in prompts.prompts]
-    _, write = TEACHERS[settings.teacher.name]
-    responses = write([prompt for prompt, _ in prompts], seed)
-    return [
-        _demonstration(name, prompt.id, prompt.prompt, response, "safe", prompt.principle, settings.teacher.name)
-        for (prompt, name), response in zip(prompts, responses, strict=True)
-    ]
+    name = settings.teacher.name
+    asks = [Ask(f"{of}/{prompt.id}", prompt) for prompt, of in prompts]
+    written = TEACHERS[name].write(asks, settings.teacher, teacher, seed, Ledger(folder / WRITTEN))
+    safe, failed = [], []
+    for (prompt, of), response in zip(prompts, written, strict=True):
+        cut = whole_sentences(response.response) if response.finish_reason == "length" else response.response
+        made = _demonstration(of, prompt.id, prompt.prompt, cut, "safe", prompt.principle, name)
+        if response.error is None:
+            safe.append(made)
+        else:  # what follows the colon differs from request to request
+            failed.append({**made, "reason": f"no answer from the teacher ({response.error.partition(':')[0]})"})
+    _check_failures(name, failed, len(asks))
+    return safe, failed
+
+
+def _check_failures(teacher: str, failed: list[dict[str, Any]], total: int) -> None:
+    if len(failed) > MOST_FAILED * total:
+        reason, number = Counter(item["reason"] for item in failed).most_common(1)[0]
+        raise UserError(
+            f"teacher={teacher}: {len(failed)} of {total} requests failed, {number} with {reason}: what was answered is "
+            "kept, and the same command asks for the others again; if that does not help, choose another teacher"
+        )
 
 
 def _replay(
