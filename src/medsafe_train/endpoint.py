@@ -88,8 +88,9 @@ def ask(conversations: list[tuple[str, Messages]], settings: EndpointSettings, l
     records = [ledger.records[id] for id in run.items if id in ledger.records]
     failed, charged = sum(r["error"] is not None for r in records), sum(r["charged"] for r in records)
     progress.say(f"{run.answered()} of {len(run.items)} answered, {failed} failed, {charged:,} tokens")
-    if run.error is not None:
-        raise run.error
+    if run.why_stopped is not None:
+        kept = f"{run.answered()} of {len(run.items)} are answered and kept"
+        raise UserError(f"{run.why_stopped}; {kept}, and the same command asks for the others")
 
 
 class _Budget:
@@ -126,7 +127,7 @@ class _Run:
         self.budget = _Budget(settings.max_total_tokens, sum(r.get("charged", 0) for r in ledger.records.values()))
         self.client: Any = None
         self.bar: Any = None
-        self.error: UserError | None = None
+        self.why_stopped: str | None = None
         self.stopped = asyncio.Event()
         self.in_a_row = 0
         self.chance = random.Random()
@@ -187,8 +188,7 @@ class _Run:
             s = self.settings
             self.stop(
                 f"{s.setting}.max_total_tokens={s.max_total_tokens}: the next request could pass it ({self.budget.charged} "
-                f"tokens are used, it could take {worst}); {self.answered()} of {len(self.items)} are answered and kept: "
-                "raise it, and the same command asks for the others"
+                f"tokens are used, it could take {worst}): raise it"
             )
             return False
         if self.stopped.is_set():  # while waiting for others to end
@@ -245,14 +245,13 @@ class _Run:
         elif self.in_a_row >= IN_A_ROW:
             self.stop(
                 f"the last {self.in_a_row} requests to {s.base_url} all failed, with {s.max_retries} retries each "
-                f"({trouble.reason}): see that the server runs; {self.answered()} of {len(self.items)} are answered and "
-                "kept, and the same command asks for the others"
+                f"({trouble.reason}): see that the server runs"
             )
         return None
 
     def stop(self, why: str) -> None:
         """Send nothing more; the first reason counts."""
-        self.error = self.error or UserError(why)
+        self.why_stopped = self.why_stopped or why
         self.stopped.set()
 
     def answered(self) -> int:
