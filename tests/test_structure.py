@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each room and its height; a file imports only from lower rooms, or from its own where OWN says so.
 HEIGHT = {
     "config": 0,
-    "prompts": 1, "endpoint": 1, "artifacts": 1, "statistics": 1, "progress": 1, "principles": 1, "markdown": 1,
+    "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "progress": 1, "principles": 1, "markdown": 1,
     "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2,
     "stages": 3,
     "preflight": 4, "plan": 4, "provenance": 4, "tracking": 4, "pipeline": 4,
@@ -24,7 +24,15 @@ HEIGHT = {
 }  # fmt: skip
 # Rooms of one height that may know each other. What shapes a question takes the type it shapes.
 OWN = {(room, room) for room in ("teachers", "judges", "models", "sources", "quality")}
-OWN |= {("teachers", "sources"), ("quality", "judges"), ("prompts", "sources.questions"), ("artifacts", "progress")}
+OWN |= {
+    ("teachers", "sources"),
+    ("teachers", "models"),
+    ("quality", "judges"),
+    ("prompts", "sources.questions"),
+    ("prompts", "sources.prompt_sets"),
+}
+OWN |= {("prompts", "principles"), ("replies", "prompts"), ("artifacts", "progress")}
+OWN |= {("endpoint", beside) for beside in ("artifacts", "progress", "prompts", "replies")}
 OWN |= {("pipeline", beside) for beside in ("preflight", "plan", "provenance", "tracking")}
 OWN |= {("plan", "preflight"), ("provenance", "preflight"), ("tracking", "provenance")}
 
@@ -100,6 +108,10 @@ def test_only_tracking_imports_wandb():
     assert users("wandb") == {"tracking.py"}
 
 
+def test_only_the_endpoint_imports_openai():
+    assert users("openai") == {"endpoint.py"}
+
+
 def test_nothing_imports_pickle_or_what_wraps_it():
     for library in ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"):
         assert users(library) == set(), library
@@ -137,7 +149,7 @@ def test_the_door_is_light(module):
     """An error in the settings comes before the seconds that torch takes."""
     code = (
         f"import sys, {module}\n"
-        "heavy = ('torch', 'transformers', 'trl', 'peft', 'datasets', 'wandb', 'scipy', 'statsmodels')\n"
+        "heavy = ('torch', 'transformers', 'trl', 'peft', 'datasets', 'wandb', 'scipy', 'statsmodels', 'openai')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

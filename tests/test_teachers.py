@@ -5,12 +5,24 @@ from collections import Counter
 
 import pytest
 
+from medsafe_train.config import TeacherSettings, UserError
 from medsafe_train.judges.refusal import label
 from medsafe_train.sources import prompt_sets
 from medsafe_train.sources.prompt_sets import Prompt
 from medsafe_train.teachers import TEACHERS, template
+from medsafe_train.teachers.ask import Ask
 
-VERSION, WRITE = TEACHERS["template"]
+VERSION = TEACHERS["template"].version
+
+
+def WRITE(requests, seed):
+    """The template teacher's responses; it needs no settings, no model and no ledger."""
+    asks = [Ask(f"{n}/{request.id}", request) for n, request in enumerate(requests)]
+    written = TEACHERS["template"].write(asks, TeacherSettings(), None, seed, None)
+    assert all((w.finish_reason, w.error) == ("stop", None) for w in written)
+    return [w.response for w in written]
+
+
 REQUESTS = prompt_sets.load("harmful_requests", "harmful", "train").prompts
 RESPONSES = WRITE(REQUESTS, 0)
 
@@ -104,3 +116,8 @@ def test_requests_without_a_principle_work():
         texts = WRITE(requests, seed)
         assert [text for text in texts if label(text) != "refusal" or "{" in text] == []
         assert not any(fits(text, [r for reasons in template.REASONS.values() for r in reasons]) for text in texts)
+
+
+def test_a_twin_is_more_than_a_template_can_write():
+    with pytest.raises(UserError, match="cannot write a twin: add teacher=local or teacher=endpoint"):
+        TEACHERS["template"].write([Ask("a", REQUESTS[0], "twin")], TeacherSettings(), None, 0, None)

@@ -20,7 +20,7 @@ from medsafe_train import progress
 
 MADE_FROM = "made_from.json"
 TEMPORARY = ".writing-"
-LIBRARIES = ("medsafe_train", "torch", "transformers", "trl", "peft", "datasets", "bitsandbytes")
+LIBRARIES = ("medsafe_train", "torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "openai")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 class Ledger:
     """A JSONL file that grows by one flushed record an item, for stages that must survive being killed.
 
-    Records have an `id`. What a killed process left half-written at the end is cut off when the file is opened.
+    Records have an `id`. A record with an `error` is a failure: a later record of the same id takes its place, where a
+    good one stays. What a killed process left half-written at the end is cut off when the file is opened.
     """
 
     def __init__(self, path: Path):
@@ -166,13 +167,18 @@ class Ledger:
         os.truncate(self.path, whole)
 
     def add(self, records: Iterable[dict[str, Any]]) -> None:
-        """Append records that are not there yet, and see them onto the disk."""
-        new = [record for record in records if record["id"] not in self.records]
+        """Append records of what is not there yet or had failed, and see them onto the disk."""
+        new = [record for record in records if not self.holds(record["id"])]
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(_line(record) for record in new)
             file.flush()
             os.fsync(file.fileno())
         self.records.update((record["id"], record) for record in new)
+
+    def holds(self, id: str) -> bool:
+        """Whether there is a record of it that is no failure."""
+        record = self.records.get(id)
+        return record is not None and record.get("error") is None
 
 
 def _line(record: dict[str, Any]) -> str:

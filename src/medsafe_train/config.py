@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 
 class UserError(Exception):
@@ -79,7 +81,32 @@ class TeacherSettings:
     """Who writes the safe responses."""
 
     name: str = "template"
-    """Who writes the safe responses: template (offline, grounded in the principle and the request's topic)."""
+    """template (offline, no model: from the principle and the request's topic), published (what the set itself holds),
+    local (a model that is loaded here) or endpoint (a model behind an OpenAI-compatible server)."""
+    model: str | None = None
+    """endpoint: the id by which the server knows the model; local: a Hub id or folder, unset: the model that is fine-tuned."""
+    revision: str | None = None
+    """local: branch, tag or commit of `model` on the Hub; resolved to a commit, which is recorded."""
+    prompt_format: str = "chat_template"
+    """local: how `model` takes a conversation, as model.prompt_format; without `model`, that of the fine-tuned one."""
+    refusal_prefix: bool = False
+    """local: begin every safe response with one of many refusals and let the model go on, for models that would comply."""
+    base_url: str | None = None
+    """endpoint: the server's address up to where its API begins, as a rule with /v1 at its end."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """endpoint: the environment variable that holds the API key; a server on this machine needs none."""
+    concurrency: int = 8
+    """endpoint: how many requests are under way at once."""
+    timeout: float = 120.0
+    """endpoint: seconds until a request without a whole answer is given up and tried again."""
+    max_retries: int = 5
+    """endpoint: how often one request is tried again after a failure that may pass."""
+    temperature: float | None = 0.0
+    """endpoint: as the server takes it; unset: left to the server, for models that take none."""
+    max_new_tokens: int = 96
+    """local and endpoint: length of a response, in tokens; longer ones end at their last whole sentence."""
+    max_total_tokens: int | None = 1_000_000
+    """endpoint: tokens of requests and responses together, over all attempts, that must not be passed; unset: no limit."""
 
 
 @dataclass
@@ -380,6 +407,7 @@ def contradictions(config: Config) -> list[str]:
         f"demonstrations.max_new_tokens={d.max_new_tokens} leaves no room for the prompt in "
         f"finetune.max_length={f.max_length}: raise max_length",
     )
+    found.extend(_teacher_contradictions(d.teacher, f.max_length))
     for both in set(e.harmful) & set(e.benign):
         found.append(f"{both} is in both evaluation.harmful and evaluation.benign: a request cannot be both")
     named = {"harmful": d.harmful, "benign": d.benign, "replay": d.replay}
@@ -405,3 +433,56 @@ def contradictions(config: Config) -> list[str]:
             "model.dtype=float16 on device=cpu is slow and inexact: use float32 (model.dtype=auto) or bfloat16"
         )
     return found
+
+
+def _teacher_contradictions(t: TeacherSettings, max_length: int) -> list[str]:
+    at, remote, local = "demonstrations.teacher", t.name == "endpoint", t.name == "local"
+    # What is set for another teacher than the one chosen was meant to choose it.
+    strays = [(not t.base_url or remote, f"{at}.base_url is set, but the teacher is {t.name}: add teacher=endpoint")]
+    strays.append((not t.refusal_prefix or local, f"{at}.refusal_prefix=true needs teacher=local, not {t.name}"))
+    strays.append((not t.model or remote or local, f"{at}.model={t.model} needs teacher=local or teacher=endpoint"))
+    strays.append((not t.revision or not local or bool(t.model), f"{at}.revision={t.revision} needs {at}.model"))
+    found = [text for good, text in strays if not good]
+    if remote:
+        found += _endpoint_contradictions(t, at)
+    if (remote or local) and t.max_new_tokens >= max_length:
+        found.append(
+            f"{at}.max_new_tokens={t.max_new_tokens} leaves no room for the prompt in "
+            f"finetune.max_length={max_length}: raise max_length"
+        )
+    for name in ("concurrency", "timeout", "max_new_tokens", "max_total_tokens"):
+        value = getattr(t, name)
+        if value is not None and not 0 < value < float("inf"):
+            found.append(f"{at}.{name}={value} must be above 0")
+    for name in ("max_retries", "temperature"):
+        value = getattr(t, name)
+        if value is not None and not 0 <= value < float("inf"):
+            found.append(f"{at}.{name}={value} must not be below 0")
+    return found
+
+
+def _endpoint_contradictions(t: TeacherSettings, at: str) -> list[str]:
+    found = []
+    if not t.base_url:
+        found.append(f"teacher=endpoint needs {at}.base_url=ADDRESS, for example http://localhost:8000/v1")
+    # Neither value is repeated: what is wrong with it may be that it holds a secret.
+    elif not _is_plain_address(t.base_url):
+        found.append(
+            f"{at}.base_url must be http(s)://HOST/PATH without user, password or query: "
+            f"correct it, and put the key into the environment variable that {at}.api_key_env names"
+        )
+    if not t.model:
+        found.append(f"teacher=endpoint needs {at}.model=ID, by which the server knows the model")
+    if not re.fullmatch(r"[A-Za-z_]\w*", t.api_key_env):
+        found.append(f"{at}.api_key_env must be the name of an environment variable that holds the key, not the key")
+    return found
+
+
+def _is_plain_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # raises where it is no port
+    except ValueError:
+        return False
+    plain = not ("@" in parts.netloc or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain

@@ -33,7 +33,7 @@ def run(config: Config, folder: Path) -> None:
     with tracking.start(config, folder) as tracker:
         training, store, model = inputs.data.training, inputs.store, inputs.model
         own = own_answers.run(store, config.demonstrations, training, model)
-        demos = demonstrations.run(store, config.demonstrations, training, own, model, config.seed)
+        demos = demonstrations.run(store, config.demonstrations, training, own, model, config.seed, inputs.teacher)
         before = evaluate(config, inputs, adapter=None)
         trained = train(config, inputs, demos)
         adapter = scale.run(store, config.finetune, trained, training.validation, model)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from medsafe_train import preflight, progress
 from medsafe_train.artifacts import Artifact, Store
-from medsafe_train.config import Config, Method, UserError
+from medsafe_train.config import Config, Method, ModelSettings, UserError
 from medsafe_train.models import reference
 from medsafe_train.models.load import load_tokenizer
 from medsafe_train.models.reference import ModelReference
@@ -35,11 +35,12 @@ def show(config: Config) -> None:
         if not reference.HUB_ID.fullmatch(str(config.model.path)):
             raise
         notes.append(str(error))
-        model = _unpinned(config, device)
+        model = _unpinned(config.model, device)
+    teacher = _teacher(config, store, model, notes)
     preflight.check_library_names(config, model)
     if (Path(model.folder) / "config.json").is_file():
         load_tokenizer(model)
-    downloads = _downloads(config, model)
+    downloads = _downloads(config, [model, *([teacher] if teacher and teacher.path != model.path else [])])
     table = Table(title=f"Plan for {config.model.path} on {device}", title_justify="left", title_style="bold")
     for head in ("stage", "what", "state"):
         table.add_column(head)
@@ -47,7 +48,7 @@ def show(config: Config) -> None:
         table.add_row("all stages", "made from data that is not here yet", "to make")
         counts: dict[str, int] = {}
     else:
-        counts = _rows(table, config, store, model)
+        counts = _rows(table, config, store, model, teacher)
     progress.console.print(table)
     for what in downloads or ["nothing: all inputs are here"]:
         progress.say(f"download: {what}")
@@ -56,20 +57,29 @@ def show(config: Config) -> None:
     _estimates(config, model, counts, here=not notes)
 
 
-def _unpinned(config: Config, device: str) -> ModelReference:
-    m = config.model
+def _teacher(config: Config, store: Store, model: ModelReference, notes: list[str]) -> ModelReference | None:
+    try:
+        return preflight.teacher_model(config, store, model, make=False)
+    except UserError as error:
+        t = config.demonstrations.teacher
+        if not reference.HUB_ID.fullmatch(str(t.model)):
+            raise
+        notes.append(str(error))
+        return _unpinned(ModelSettings(path=t.model, revision=t.revision, prompt_format=t.prompt_format), model.device)
+
+
+def _unpinned(m: ModelSettings, device: str) -> ModelReference:
     return ModelReference(
         str(m.path), m.revision or "", str(m.path), m.prompt_format, m.system_prompt, m.eos_token,
         reference.choose_dtype(m, device), m.quantization.value, m.attn_implementation, device,
     )  # fmt: skip
 
 
-def _downloads(config: Config, model: ModelReference) -> list[str]:
+def _downloads(config: Config, models: list[ModelReference]) -> list[str]:
     found = []
-    if not Path(model.folder).is_dir() and model.path == model.folder:
-        size = reference.size_of(model)
-        cached = _is_cached(model)
-        if not cached:
+    for model in models:
+        if not Path(model.folder).is_dir() and model.path == model.folder and not _is_cached(model):
+            size = reference.size_of(model)
             found.append(f"model {model.path}" + (f", about {2 * size / 1e9:.1f} GB" if size else ""))
     d, e = config.demonstrations, config.evaluation
     named = {(name, part) for s, part in ((d, "train"), (e, "test")) for name in [*s.harmful, *s.benign]}
@@ -106,7 +116,9 @@ def _is_cached(model: ModelReference) -> bool:
         return False
 
 
-def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> dict[str, int]:
+def _rows(
+    table: Table, config: Config, store: Store, model: ModelReference, teacher: ModelReference | None
+) -> dict[str, int]:
     # The same chain of hashes as the stages compute, without making anything.
     from medsafe_train.stages import (
         checkpoint,
@@ -139,7 +151,8 @@ def _rows(table: Table, config: Config, store: Store, model: ModelReference) -> 
         "demonstrations",
         f"up to {n_harmful} safe responses and {n_benign} answers to benign requests",
         store.place(
-            "demonstrations", demonstrations.made_from(config.demonstrations, training, own, model, config.seed)
+            "demonstrations",
+            demonstrations.made_from(config.demonstrations, training, own, model, config.seed, teacher),
         ),
     )
     tuned = None

@@ -6,12 +6,12 @@ import difflib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medsafe_train import artifacts, progress, prompts
+from medsafe_train import artifacts, endpoint, progress, prompts
 from medsafe_train.artifacts import Store
-from medsafe_train.config import Config, UserError
+from medsafe_train.config import Config, ModelSettings, UserError
 from medsafe_train.judges import JUDGES
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
@@ -21,6 +21,9 @@ from medsafe_train.sources import prompt_sets, questions
 from medsafe_train.sources.prompt_sets import PromptSet, TrainingSets
 from medsafe_train.sources.questions import Benchmark
 from medsafe_train.teachers import TEACHERS
+from medsafe_train.teachers import endpoint as endpoint_teacher
+from medsafe_train.teachers import local as local_teacher
+from medsafe_train.teachers.ask import Ask
 
 # Without a model's size at hand: what a run writes at the least.
 LEAST_BYTES = 200e6
@@ -47,6 +50,8 @@ class Inputs:
     store: Store
     model: ModelReference
     data: Data
+    teacher: ModelReference | None
+    """the model that a local teacher loads"""
 
 
 def ready(config: Config) -> Inputs:
@@ -63,22 +68,29 @@ def ready(config: Config) -> Inputs:
     store = Store(Path(config.outputs) / "artifacts")
     model = reference.resolve(store, config.model, device, config.seed)
     check_library_names(config, model)
+    teacher = teacher_model(config, store, model)
     _check_disk(Path(config.outputs), config, model)
     _check_lengths(config, model, data)
-    return Inputs(store, model, data)
+    _check_teacher_lengths(config, teacher, data.training.harmful)
+    return Inputs(store, model, data, teacher)
 
 
 def check_names(config: Config) -> None:
-    """UserError for a format, teacher, judge, benchmark or prompt set that is not known, and for training on what is measured."""
+    """UserError for a format, teacher, judge, benchmark or prompt set that is not known, for a server's teacher that cannot
+    be asked, and for training on what is measured."""
+    t = config.demonstrations.teacher
     for setting, name, known in (
         ("model.prompt_format", config.model.prompt_format, prompts.FORMATS),
-        ("demonstrations.teacher.name", config.demonstrations.teacher.name, TEACHERS),
+        ("demonstrations.teacher.name", t.name, TEACHERS),
+        ("demonstrations.teacher.prompt_format", t.prompt_format, prompts.FORMATS),
         ("judge.name", config.judge.name, JUDGES),
     ):
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else ""
             raise UserError(f"unknown {setting}={name}: {hint} there are: {', '.join(known)}")
+    if t.name == "endpoint":
+        endpoint.check(endpoint_teacher.settings_of(t))
     if config.data_folder is not None and not Path(config.data_folder).is_dir():
         raise UserError(f"data_folder={config.data_folder}: no such folder: correct it")
     for name in config.medical_qa.benchmarks:
@@ -120,6 +132,41 @@ def check_library_names(config: Config, model: ModelReference) -> None:
             raise UserError(
                 f"{model.path} has nothing called {part.strip('.')}: correct finetune.target_modules or layers_to_transform"
             )
+
+
+def teacher_model(config: Config, store: Store, model: ModelReference, make: bool = True) -> ModelReference | None:
+    """The model that a local teacher loads, pinned down; None for the others. Raises UserError as reference.resolve does."""
+    t = config.demonstrations.teacher
+    if t.name != "local":
+        return None
+    if t.model is None:  # a teacher is told its task whole, so the system prompt has no part in it
+        return replace(model, system_prompt=None)
+    settings = ModelSettings(path=t.model, revision=t.revision, prompt_format=t.prompt_format)
+    try:
+        return reference.resolve(store, settings, model.device, config.seed, make)
+    except UserError as error:
+        text = str(error).replace("model.path=", "demonstrations.teacher.model=")
+        raise UserError(text.replace("model.revision=", "demonstrations.teacher.revision=")) from None
+
+
+def _check_teacher_lengths(config: Config, teacher: ModelReference | None, harmful: list[PromptSet]) -> None:
+    """UserError when what a local teacher is told does not fit into its context; loads its tokenizer, which has checks too."""
+    if teacher is None:
+        return
+    from medsafe_train.models.load import context_length, load_tokenizer
+
+    tokenizer, context, t = load_tokenizer(teacher), context_length(teacher), config.demonstrations.teacher
+    if context is None:
+        return
+    for prompt_set in harmful:
+        for prompt in prompt_set.prompts:
+            ids = local_teacher.input_ids(tokenizer, Ask(prompt.id, prompt), t, config.seed)
+            if (length := len(ids) + t.max_new_tokens) > context:
+                raise UserError(
+                    f"{prompt_set.name} {prompt.id}: with what the teacher {teacher.path} is told about it and its answer "
+                    f"it takes {length} tokens, the context has {context}: shorten it, choose another "
+                    "demonstrations.teacher.model or lower demonstrations.teacher.max_new_tokens"
+                )
 
 
 def _check_outputs(outputs: Path) -> None:
@@ -195,6 +242,11 @@ def read_data(config: Config) -> Data:
         raise UserError(
             "every harmful training request is a near-copy of an evaluated prompt: train on other requests, "
             "or set demonstrations.drop_near_copies=false"
+        )
+    silent = [id for id, p in prompt_sets.asked(training.harmful).items() if not p.response]
+    if d.teacher.name == "published" and silent:
+        raise UserError(
+            f"teacher=published: {silent[0]} brings no safe response: add the column, or choose another teacher"
         )
     benchmarks = [questions.load(name, config.medical_qa.limit, folder) for name in config.medical_qa.benchmarks]
     return Data(training, sets, benchmarks, found, len(copies))

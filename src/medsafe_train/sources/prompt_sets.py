@@ -30,6 +30,8 @@ class Prompt:
     """1-9, the AMA principle at stake, where known"""
     pair: str | None = None
     """what a harmful request and its benign twin have in common"""
+    response: str | None = None
+    """the safe response that came with it"""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ class PromptSet:
     licence: str = "not stated"
     citation: str = "not stated"
 
-    def fingerprint(self) -> str:
-        """Of what is asked: ids, prompts and principles."""
-        return artifacts.fingerprint([[p.id, p.prompt, p.principle] for p in self.prompts])
+    def fingerprint(self, responses: bool = False) -> str:
+        """Of what is asked: ids, prompts and principles; with `responses` of those that came along, too."""
+        more = [p.response for p in self.prompts] if responses else []
+        return artifacts.fingerprint([[p.id, p.prompt, p.principle] for p in self.prompts] + more)
 
     def describe(self) -> dict[str, Any]:
         """For records: name, kind, number, origin."""
@@ -87,6 +90,8 @@ class Published:
     parts: dict[str, Location]
     prompt: str = "prompt"
     """the column with the request"""
+    response: str = "response"
+    """the column with a safe response, where there is one"""
     where: dict[str, str] = field(default_factory=dict)
     """columns and the value that a row must have there to be in the set"""
     pattern: str | None = None
@@ -137,7 +142,9 @@ def load(name: str, kind: str, part: str, data_folder: str | None = None) -> Pro
     numbered: dict[str, int] = defaultdict(int)
     prompts = []
     for row in rows:
-        prompts.append(_prompt(row, known.prompt, _from_name(known.pattern, row.file), numbered[row.file]))
+        prompts.append(
+            _prompt(row, known.prompt, known.response, _from_name(known.pattern, row.file), numbered[row.file])
+        )
         numbered[row.file] += 1
     expected = known.counts.get(part)
     if expected not in (None, len(prompts)):
@@ -159,7 +166,7 @@ def _from_file(path: Path, kind: str, part: str) -> PromptSet:
     rows = [row for row in rows if (row.values.get("part") or part) == part]
     if not rows:
         raise UserError(f"{path}: no row has part {part!r}: add some, or drop the column to use all rows")
-    prompts = [_prompt(row, "prompt", {}, number) for number, row in enumerate(rows)]
+    prompts = [_prompt(row, "prompt", "response", {}, number) for number, row in enumerate(rows)]
     unique_ids(((p.id, row.place) for p, row in zip(prompts, rows, strict=True)), "request")
     return PromptSet(path.stem, kind, prompts, {path.name: artifacts.sha256(path)})
 
@@ -187,7 +194,7 @@ def without(prompts: PromptSet, ids: set[str]) -> PromptSet:
     return replace(prompts, prompts=[p for p in prompts.prompts if f"{prompts.name}/{p.id}" not in ids])
 
 
-def _prompt(row: Row, column: str, groups: dict[str, str], number: int) -> Prompt:
+def _prompt(row: Row, column: str, answer: str, groups: dict[str, str], number: int) -> Prompt:
     # Instruction files, as Alpaca and its kin have them: an instruction, and perhaps an input to it.
     instructed = column not in row.values and "instruction" in row.values
     prompt = text_of(row, "instruction" if instructed else column)
@@ -203,6 +210,7 @@ def _prompt(row: Row, column: str, groups: dict[str, str], number: int) -> Promp
         prompt=prompt,
         principle=int(principle) if principle not in (None, "") else None,
         pair=str(pair) if pair else None,
+        response=str(row.values.get(answer) or "").strip() or None,
     )
 
 

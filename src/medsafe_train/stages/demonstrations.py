@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medsafe_train import artifacts, progress
-from medsafe_train.artifacts import Artifact, Store
+from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import DemonstrationsSettings, UserError
 from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
 from medsafe_train.judges.refusal import label
@@ -16,23 +16,34 @@ from medsafe_train.models.reference import ModelReference
 from medsafe_train.quality import gate
 from medsafe_train.sources.prompt_sets import Prompt, PromptSet, TrainingSets, asked
 from medsafe_train.teachers import TEACHERS, base, template
+from medsafe_train.teachers.ask import Ask
 
 VERSION = 2
+WRITTEN = "written.partial.jsonl"
+# Share of requests that the teacher may leave without an answer.
+MOST_FAILED = 0.10
 
 
 def made_from(
-    settings: DemonstrationsSettings, sets: TrainingSets, own: Artifact | None, model: ModelReference, seed: int
+    settings: DemonstrationsSettings,
+    sets: TrainingSets,
+    own: Artifact | None,
+    model: ModelReference,
+    seed: int,
+    teacher: ModelReference | None = None,
 ) -> dict[str, Any]:
-    """What decides the demonstrations."""
+    """What decides the demonstrations; `teacher` is the model that a local teacher loads."""
+    published = settings.teacher.name == "published"
     return {
         "version": VERSION,
         "teacher": settings.teacher.name,
-        "teacher_version": TEACHERS[settings.teacher.name][0],
+        "teacher_version": TEACHERS[settings.teacher.name].version,
+        "teacher_made_from": TEACHERS[settings.teacher.name].made_from(settings.teacher, teacher),
         "judge_version": JUDGE_VERSION,
         "gate_version": gate.VERSION,
         "gate": asdict(settings.gate),
         "seed": seed,
-        "harmful": [[prompts.name, prompts.fingerprint()] for prompts in sets.harmful],
+        "harmful": [[prompts.name, prompts.fingerprint(responses=published)] for prompts in sets.harmful],
         "recovery": settings.recovery,
         "own_answers": own.id if own else None,
     }
@@ -45,6 +56,7 @@ def run(
     own: Artifact | None,
     model: ModelReference,
     seed: int,
+    teacher: ModelReference | None = None,
 ) -> Artifact:
     """An artifact with `demonstrations.jsonl` (`id, request, response, kind, principle, source`; `prefill` where the
     answer has begun, `rejected` where there is a worse answer to prefer it to), `rejected.jsonl` and `counts.json`.
@@ -54,25 +66,25 @@ def run(
 
     def build(folder: Path) -> None:
         answers = {record["id"]: record for record in own.records("answers.jsonl")} if own else {}
-        written = _safe(settings, sets.harmful, seed) + _benign(sets, answers, seed)
+        safe, failed = _safe(folder, settings, sets.harmful, seed, teacher)
+        written = safe + _benign(sets, answers, seed)
         if settings.recovery:
             written = _with_rejected(written, answers) + _assented(answers, sets)
         decision = gate.decide(written, settings.gate)
-        kept = decision.kept
+        kept, rejected = decision.kept, decision.rejected + failed
         if not any(d["kind"] == "safe" for d in kept):
             reasons = Counter(item["reason"] for item in decision.rejected if item["kind"] == "safe").most_common(1)
             raise UserError(f"no safe response passed the gate (mostly: {reasons[0][0]}): choose another teacher")
         if settings.recovery:
             kept = kept + _recoveries(kept, answers, model, seed)
         artifacts.write_jsonl(folder / "demonstrations.jsonl", kept)
-        artifacts.write_jsonl(folder / "rejected.jsonl", decision.rejected)
-        artifacts.write_json(
-            folder / "counts.json", {**_counts(kept, decision.rejected), "warnings": decision.warnings}
-        )
+        artifacts.write_jsonl(folder / "rejected.jsonl", rejected)
+        artifacts.write_json(folder / "counts.json", {**_counts(kept, rejected), "warnings": decision.warnings})
+        (folder / WRITTEN).unlink(missing_ok=True)
 
     number = sum(len(s.prompts) for s in sets.harmful)
     with progress.stage("demonstrations", f"{number} harmful requests → teacher {settings.teacher.name}"):
-        made = store.make("demonstrations", made_from(settings, sets, own, model, seed), build)
+        made = store.make("demonstrations", made_from(settings, sets, own, model, seed, teacher), build)
         counts = made.json("counts.json")
         for reason, number in counts["reasons"].items():
             progress.say(f"rejected {number}: {reason}")
@@ -82,22 +94,39 @@ def run(
     return made
 
 
-def _safe(settings: DemonstrationsSettings, sets: list[PromptSet], seed: int) -> list[dict[str, Any]]:
-    requests = asked(sets)
-    _, write = TEACHERS[settings.teacher.name]
-    responses = write(list(requests.values()), seed)
-    return [
-        _demonstration(id, prompt, response, "safe", settings.teacher.name)
-        for (id, prompt), response in zip(requests.items(), responses, strict=True)
-    ]
+def _safe(
+    folder: Path, settings: DemonstrationsSettings, sets: list[PromptSet], seed: int, teacher: ModelReference | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    # Safe responses, and as rejections the requests that the teacher has failed on.
+    requests, name = asked(sets), settings.teacher.name
+    asks = [Ask(id, prompt) for id, prompt in requests.items()]
+    written = TEACHERS[name].write(asks, settings.teacher, teacher, seed, Ledger(folder / WRITTEN))
+    safe, failed = [], []
+    for (id, prompt), response in zip(requests.items(), written, strict=True):
+        made = _demonstration(id, prompt, _whole(response.response, response.finish_reason), "safe", name)
+        if response.error is None:
+            safe.append(made)
+        else:  # what follows the colon differs from request to request
+            failed.append({**made, "reason": f"no answer from the teacher ({response.error.partition(':')[0]})"})
+    _check_failures(name, failed, len(asks))
+    return safe, failed
+
+
+def _check_failures(teacher: str, failed: list[dict[str, Any]], total: int) -> None:
+    if len(failed) > MOST_FAILED * total:
+        reason, number = Counter(item["reason"] for item in failed).most_common(1)[0]
+        raise UserError(
+            f"teacher={teacher}: {len(failed)} of {total} requests failed, {number} with {reason}: what was answered is "
+            "kept, and the same command asks for the others again; if that does not help, choose another teacher"
+        )
 
 
 def _benign(sets: TrainingSets, own: dict[str, dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     found = []
     for kind, requests in (("benign", asked(sets.benign)), ("replay", asked(sets.replay))):
-        refusals = template.write(list(requests.values()), seed)
-        for (id, prompt), refusal in zip(requests.items(), refusals, strict=True):
-            found.append({**_demonstration(id, prompt, _whole(own[id]), kind, "base"), "rejected": refusal})
+        for id, prompt in requests.items():
+            made = _demonstration(id, prompt, _whole(**_text(own[id])), kind, "base")
+            found.append({**made, "rejected": template.refusal(prompt, seed)})
     return found
 
 
@@ -134,15 +163,21 @@ def _assented(own: dict[str, dict[str, Any]], sets: TrainingSets) -> list[dict[s
     """For each benign request how the base model goes on from an assent."""
     return [
         {
-            **_demonstration(f"{id}/assented", prompt, _whole(own[f"assented/{id}"]), "recovery_benign", "base"),
+            **_demonstration(
+                f"{id}/assented", prompt, _whole(**_text(own[f"assented/{id}"])), "recovery_benign", "base"
+            ),
             "prefill": base.assent(prompt.prompt),
         }
         for id, prompt in asked(sets.benign).items()
     ]
 
 
-def _whole(answer: dict[str, Any]) -> str:
-    return base.whole_sentences(answer["response"]) if answer["finish_reason"] == "length" else answer["response"]
+def _text(answer: dict[str, Any]) -> dict[str, str]:
+    return {"response": answer["response"], "finish_reason": answer["finish_reason"]}
+
+
+def _whole(response: str, finish_reason: str) -> str:
+    return base.whole_sentences(response) if finish_reason == "length" else response
 
 
 def _demonstration(id: str, prompt: Prompt, response: str, kind: str, source: str) -> dict[str, Any]:

@@ -9,8 +9,13 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from typing import Any
 
+from medsafe_train.artifacts import Ledger
+from medsafe_train.config import TeacherSettings, UserError
+from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources.prompt_sets import Prompt
+from medsafe_train.teachers.ask import Ask, Written
 
 # Raise when any text or rule below changes: responses are part of what an artifact is made from.
 VERSION = 3
@@ -222,9 +227,27 @@ OFFERS = (
 SHAPES = ("dro", "dro", "dr", "dr", "dor")
 
 
-def write(prompts: list[Prompt], seed: int) -> list[str]:
-    """A safe response for each request; the same request and seed give the same response."""
-    return [_write(prompt, seed) for prompt in prompts]
+def made_from(settings: TeacherSettings, model: ModelReference | None) -> dict[str, Any]:
+    """Nothing of the settings decides its words."""
+    return {}
+
+
+def write(
+    asks: list[Ask], settings: TeacherSettings, model: ModelReference | None, seed: int, ledger: Ledger
+) -> list[Written]:
+    """A safe response for each request; the same request and seed give the same response.
+
+    Raises UserError for a task other than declining.
+    """
+    for ask in asks:
+        if ask.task != "decline":
+            raise UserError(f"the template teacher cannot write a {ask.task}: add teacher=local or teacher=endpoint")
+    return [Written(refusal(ask.prompt, seed)) for ask in asks]
+
+
+def opening(request: str, seed: int) -> str:
+    """One of the openings, chosen by seed and request, for teachers that are told or given how to begin."""
+    return _chance(request, seed).choice(OPENINGS)
 
 
 def subject_of(request: str) -> tuple[str, str]:
@@ -235,9 +258,9 @@ def subject_of(request: str) -> tuple[str, str]:
     return DEFAULT_SUBJECT
 
 
-def _write(prompt: Prompt, seed: int) -> str:
-    digest = hashlib.sha256(f"{seed}\n{prompt.prompt}".encode()).digest()
-    chance = random.Random(digest)
+def refusal(prompt: Prompt, seed: int) -> str:
+    """A refusal of a request, put together from its principle and subject."""
+    chance = _chance(prompt.prompt, seed)
     subject, offer = subject_of(prompt.prompt)
     parts = {
         "d": chance.choice(OPENINGS),
@@ -245,3 +268,7 @@ def _write(prompt: Prompt, seed: int) -> str:
         "o": chance.choice(OFFERS).format(offer=offer),
     }
     return " ".join(parts[part] for part in chance.choice(SHAPES))
+
+
+def _chance(request: str, seed: int) -> random.Random:
+    return random.Random(hashlib.sha256(f"{seed}\n{request}".encode()).digest())
