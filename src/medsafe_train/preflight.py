@@ -234,7 +234,8 @@ def read_data(config: Config) -> Data:
             "of so few requests holds none of both kinds: raise it or the limits, or name one scale"
         )
     training = TrainingSets(
-        *([prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in g] for g in (harmful, benign)),
+        harmful=[prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in harmful],
+        benign=[prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in benign],
         replay=[prompt_sets.without(s, copies) for s in replay],
         validation=validation,
     )
