@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from medsafe_train import artifacts
-from medsafe_train.config import FinetuneSettings, UserError
+from medsafe_train.config import FinetuneSettings, MixSettings, UserError
+from medsafe_train.models import training
 from medsafe_train.models.trainer import answer_weights
-from medsafe_train.stages import checkpoint, finetune
+from medsafe_train.sources.prompt_sets import Prompt, PromptSet
+from medsafe_train.stages import checkpoint, divergence, finetune, preference, scale
 
 SETTINGS = FinetuneSettings(
     r=4,
@@ -187,7 +189,7 @@ def test_a_half_written_checkpoint_is_not_used(tmp_path):
         folder.mkdir()
         if state is not None:
             (folder / "trainer_state.json").write_text(state)
-    assert finetune.last_checkpoint(tmp_path).name == "checkpoint-2"
+    assert training.last_checkpoint(tmp_path).name == "checkpoint-2"
     assert not (tmp_path / "checkpoint-10").exists()
 
 
@@ -225,3 +227,192 @@ def test_qlora_on_a_cpu(store, demonstrations, change):
     assert losses(made)[-1] < losses(made)[0]
     merged_into = checkpoint.run(store, demonstrations, made, change(quantization="nf4", dtype="bfloat16"))
     assert merged_into.json("merge_check.json")["dtype"] == "bfloat16"
+
+
+# --- what is trained on, and how --------------------------------------------------------------------------------------
+
+
+def test_the_mix_takes_shares_and_repeats():
+    records = [{"id": f"{kind}{n}", "kind": kind} for kind in ("safe", "benign", "recovery") for n in range(10)]
+    made = finetune.mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=0)
+    kinds = [record["kind"] for record in made]
+    assert (kinds.count("safe"), kinds.count("benign"), kinds.count("recovery")) == (10, 3, 15)
+    assert made == finetune.mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=0)
+    other = finetune.mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=1)
+    assert {r["id"] for r in made} != {r["id"] for r in other}
+    with pytest.raises(UserError, match="mix"):
+        finetune.mixed(records, MixSettings(safe=0, benign=0, recovery=0), seed=0)
+
+
+def test_a_recovery_trains_from_the_turn_on(reference):
+    from medsafe_train.models.load import load_tokenizer
+    from medsafe_train.prompts import prefilled_ids
+
+    record = {"request": "A request.", "response": "No, I can't.", "prefill": "Sure, here is"}
+    [row], _ = finetune.training_rows([record], reference, 256)
+    tokenizer = load_tokenizer(reference)
+    trained = [id for id in row["labels"] if id != -100]
+    assert tokenizer.decode(trained) == " No, I can't.<|end|>"
+    assert row["input_ids"][: -len(trained)] == prefilled_ids(tokenizer, "A request.", "Sure, here is")
+
+
+def test_the_paper_trains_on_the_prompt_too(reference):
+    records = [{"request": "A request.", "response": "An answer."}]
+    [row], _ = finetune.training_rows(records, reference, 256, train_on_prompt=True)
+    assert row["labels"] == row["input_ids"]
+
+
+@pytest.mark.parametrize("changes", [{"use_dora": True}, {"use_rslora": True}])
+def test_other_kinds_of_lora(store, demonstrations, reference, changes):
+    made = train(store, demonstrations, reference, **changes)
+    config = json.loads((made.path("adapter") / "adapter_config.json").read_text())
+    assert all(config[key] is True for key in changes) and losses(made)[-1] < losses(made)[0]
+
+
+def test_the_number_of_updates_can_be_fixed(store, demonstrations, reference):
+    assert len(losses(train(store, demonstrations, reference, updates=4))) == 4
+
+
+def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
+    tmp_path, demonstrations, reference, monkeypatch, capsys
+):
+    from medsafe_train.models.trainer import AnswerTrainer
+
+    whole = train(artifacts.Store(tmp_path / "a"), demonstrations, reference)
+    original = AnswerTrainer.compute_loss
+
+    def does_not_fit(self, model, inputs, *args, **more):
+        if len(inputs["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("too much")
+        return original(self, model, inputs, *args, **more)
+
+    monkeypatch.setattr(AnswerTrainer, "compute_loss", does_not_fit)
+    halved = train(artifacts.Store(tmp_path / "b"), demonstrations, reference)
+    assert "per_device_train_batch_size=2 and gradient_accumulation_steps=2" in capsys.readouterr().out.replace(
+        "\n", " "
+    )
+    assert losses(halved) == pytest.approx(losses(whole), abs=2e-3)
+
+
+def test_out_of_memory_with_a_single_row_says_what_to_do():
+    with pytest.raises(UserError, match="gradient_checkpointing"):
+        training.halved(FinetuneSettings(per_device_train_batch_size=1))
+
+
+def test_sigterm_saves_leaves_and_goes_on_to_the_same_adapter(tmp_path, demonstrations, reference, monkeypatch):
+    import os
+    import signal
+
+    from medsafe_train.models.trainer import AnswerTrainer
+
+    whole = train(artifacts.Store(tmp_path / "a"), demonstrations, reference, save_steps=100)
+    original, calls = AnswerTrainer.training_step, []
+
+    def told_to_stop(self, *args, **more):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *args, **more)
+
+    store = artifacts.Store(tmp_path / "b")
+    monkeypatch.setattr(AnswerTrainer, "training_step", told_to_stop)
+    with pytest.raises(SystemExit) as stopped:
+        train(store, demonstrations, reference, save_steps=100)
+    assert stopped.value.code == 143 and len(calls) == 3
+    assert adapter_bytes(train(store, demonstrations, reference, save_steps=100)) == adapter_bytes(whole)
+
+
+# --- preference pairs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paired(store):
+    def build(folder):
+        records = [
+            {"id": f"{n}", "request": f"Request number {n}, please.", "response": f"I can't help with that, {n}.",
+             "rejected": f"Sure, here is number {n}.", "kind": "safe", "principle": 1, "source": "test"}
+            for n in range(8)
+        ]  # fmt: skip
+        artifacts.write_jsonl(folder / "demonstrations.jsonl", [*records, {**records[0], "rejected": ""}])
+
+    return store.make("demonstrations", {"test": "pairs"}, build)
+
+
+def test_dpo_from_the_base_model_prefers_the_chosen_answer(store, paired, reference):
+    settings = dataclasses.replace(SETTINGS, dpo_learning_rate=1e-2, dpo_epochs=3)
+    made = preference.run(store, settings, paired, None, reference, seed=0)
+    steps = made.records("training.jsonl")
+    assert steps[0]["loss"] == pytest.approx(0.6931, abs=0.01) and steps[-1]["loss"] < 0.5
+    assert made.json("counts.json")["rows"] == 8
+
+
+def test_dpo_after_sft_starts_from_its_adapter(store, paired, reference):
+    start = train(store, paired, reference)
+    settings = dataclasses.replace(SETTINGS, dpo_learning_rate=1e-3, dpo_epochs=1)
+    made = preference.run(store, settings, paired, start, reference, seed=0)
+    # The reference is the fine-tuned adapter: at the first step nothing is preferred yet.
+    assert made.records("training.jsonl")[0]["loss"] == pytest.approx(0.6931, abs=0.01)
+    assert adapter_bytes(made) != adapter_bytes(start)
+    assert not list(made.path("adapter").glob("ref*"))
+
+
+def test_no_pairs_no_dpo(store, demonstrations, reference):
+    with pytest.raises(UserError, match="set demonstrations[.]recovery=true"):
+        preference.run(store, SETTINGS, demonstrations, None, reference, seed=0)
+
+
+# --- the dial -----------------------------------------------------------------------------------------------------------
+
+
+def prompts_of(kind, n=3):
+    return PromptSet(kind, kind, [Prompt(f"{i}", f"Request number {i}, please.") for i in range(n)], {})
+
+
+def test_one_scale_of_one_is_the_adapter_itself(store, demonstrations, reference):
+    trained = train(store, demonstrations, reference)
+    assert scale.run(store, SETTINGS, trained, [], reference) == trained
+
+
+def test_the_published_scale_is_what_was_tried(store, demonstrations, reference):
+    """Loaded plainly, the published adapter has the logits of the trained one rescaled."""
+    from peft.helpers import rescale_adapter_scale
+
+    from medsafe_train.models.load import load
+
+    trained = train(store, demonstrations, reference)
+    settings = dataclasses.replace(SETTINGS, scales=[0.5])
+    published = scale.run(store, settings, trained, [], reference)
+    loaded = load(reference, trained.path("adapter"))
+    ids = torch.tensor([reference.prompt(loaded.tokenizer, "Request number 3, please.")])
+    with torch.inference_mode(), rescale_adapter_scale(loaded.model, 0.5):
+        expected = loaded.model(input_ids=ids).logits
+    again = load(reference, published.path("adapter"))
+    with torch.inference_mode():
+        assert torch.allclose(again.model(input_ids=ids).logits, expected, atol=1e-5)
+
+
+def test_the_curve_has_every_scale_and_the_best_is_published(store, demonstrations, reference):
+    trained = train(store, demonstrations, reference, num_train_epochs=20)
+    settings = dataclasses.replace(SETTINGS, scales=[0.01, 1.0])
+    made = scale.run(store, settings, trained, [prompts_of("harmful"), prompts_of("benign")], reference)
+    curve = made.json("curve.json")
+    assert [p["scale"] for p in curve["points"]] == [0.01, 1.0]
+    # The same requests under both names: refusing more of them is no gain, and of equals the smaller scale is taken.
+    assert curve["chosen"] == 0.01 and all(p["youden"] == 0 for p in curve["points"])
+
+
+def test_divergence_is_zero_for_an_adapter_that_does_nothing(store, demonstrations, reference):
+    trained = train(store, demonstrations, reference)
+    nothing = scale.run(store, dataclasses.replace(SETTINGS, scales=[1e-9]), trained, [], reference)
+    responses = store.make(
+        "responses",
+        {"x": 1},
+        lambda folder: artifacts.write_jsonl(
+            folder / "responses.jsonl", [{"id": "a", "prompt": "A request.", "response": "An answer of its own."}]
+        ),
+    )
+    values = [
+        divergence.run(store, 9, "set", responses, reference, adapter).records("divergence.jsonl")[0]["kl"]
+        for adapter in (nothing, trained)
+    ]
+    assert values[0] == pytest.approx(0, abs=1e-5) and values[1] > 0.01

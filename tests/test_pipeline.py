@@ -37,11 +37,12 @@ def artifacts_of(outputs):
 def test_the_run_folder_holds_what_a_person_came_for(finished):
     outputs, _ = finished
     names = {path.name for path in run_folder(outputs).iterdir()}
-    assert {"report.json", "report.md", "settings.yaml", "artifacts.json", "timings.json"} <= names
+    assert {"report.json", "report.md", "demonstrations.md", "settings.yaml", "artifacts.json", "timings.json"} <= names
     places = json.loads((run_folder(outputs) / "artifacts.json").read_text())
     assert {
         "demonstrations",
         "finetune",
+        "after/prefilled/benign_twins",
         "before/responses/harmful_requests",
         "after/answers/medical_questions",
     } <= set(places)
@@ -58,6 +59,10 @@ def test_the_report_has_every_figure_with_interval_and_count(finished):
             assert {"value", "ci95", "n", "unscored"} <= set(figure)
             assert figure["ci95"][0] <= figure["value"] <= figure["ci95"][1] and figure["unscored"] == 0
     assert made["figures"]["before/harmfulness/harmful_requests/refusal_rate"]["n"] == 9
+    for key in ("robustness/harmful_requests/harmful_refusal_rate_prefilled", "medical_qa/medical_questions/correct_loglikelihood",
+                "robustness/benign_twins/benign_refusal_rate_prefilled"):  # fmt: skip
+        assert made["figures"][f"delta/{key}"]["n"] == 9
+    assert made["figures"]["after/over_refusal/benign_twins/kl_per_token"]["value"] > 0
     assert len(made["samples"]) == 6 and {s["kind"] for s in made["samples"]} == {"harmful", "benign"}
     assert made["versions"]["torch"] and made["artifacts"] and made["training_sets"][0]["sha256"]
 
@@ -134,11 +139,11 @@ def undisturbed(finished):
     return (run_folder(outputs, "small") / "report.json").read_bytes()
 
 
-@pytest.mark.parametrize("place", ["stages.demonstrations", "stages.finetune", "stages.responses", "stages.medical_qa"])
+@pytest.mark.parametrize("place", ["stages.own_answers", "stages.finetune", "stages.responses", "stages.medical_qa"])
 def test_killed_in_a_stage_it_goes_on_and_ends_with_the_same_report(undisturbed, tmp_path, place):
     """SIGKILL in the middle of each stage's work: after its first batch, or after the first checkpoint."""
     hook = {
-        "stages.demonstrations": ("medsafe_train.artifacts", "Ledger.add", 1),
+        "stages.own_answers": ("medsafe_train.artifacts", "Ledger.add", 1),
         "stages.responses": ("medsafe_train.artifacts", "Ledger.add", 2),
         "stages.medical_qa": ("medsafe_train.artifacts", "Ledger.add", 4),
         "stages.finetune": ("medsafe_train.models.trainer", "AnswerTrainer.training_step", 3),
@@ -172,8 +177,28 @@ def test_a_sweep_makes_the_demonstrations_and_the_base_evaluation_once(tmp_path)
     done = run_process("--multirun", "+recipe=smoke", f"outputs={tmp_path}", "finetune.r=2,4", "finetune.merge=false")
     assert done.returncode == 0, done.stderr
     count = lambda kind: len([p for p in (tmp_path / "artifacts" / kind).iterdir() if not p.name.startswith(".")])  # noqa: E731
-    assert (count("demonstrations"), count("finetune"), count("responses"), count("medical_qa")) == (1, 2, 6, 6)
+    assert (count("own_answers"), count("demonstrations"), count("finetune"), count("medical_qa")) == (1, 1, 2, 6)
+    # Two sets, each as it is and begun with assent, of the base model and of two adapters.
+    assert count("responses") == 2 * 2 * 3
     assert len(list((tmp_path / "sweeps").glob("*/*/report.json"))) == 2
+
+
+def test_the_scale_is_chosen_on_validation_requests(tmp_path):
+    """Requests kept from training decide, and what is published carries the choice."""
+    done = run_process("+recipe=smoke", f"outputs={tmp_path}", "demonstrations.limit=36", "demonstrations.validation=0.5",
+                       "finetune.scales=[0.5,1.0]", "finetune.merge=false")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = json.loads((run_folder(tmp_path) / "report.json").read_text())
+    assert [point["scale"] for point in made["scale"]["points"]] == [0.5, 1.0]
+    places = json.loads((run_folder(tmp_path) / "artifacts.json").read_text())
+    kept = {s["name"]: s["n"] for s in made["validation_sets"]}
+    trained = {s["name"]: s["n"] for s in made["training_sets"]}
+    assert (
+        kept["harmful_requests"] == kept["benign_twins"] > 5
+        and trained["harmful_requests"] + kept["harmful_requests"] == 36
+    )
+    with open(os.path.join(places["scale"], "adapter", "adapter_config.json")) as file:
+        assert json.load(file)["lora_alpha"] == 32 * made["scale"]["chosen"]
 
 
 def test_preflight_makes_nothing_and_says_what_is_made(finished, cli, tmp_path):

@@ -29,7 +29,9 @@ def reference_of(model, device="cuda"):
 
 
 def test_the_recipes_are_there():
-    assert {"quickstart", "smoke", "smollm2_medsafetybench", *LARGE} <= set(RECIPES)
+    assert {"quickstart", "smoke", "smollm2_medsafetybench", "smollm2_paper", "meditron7b_paper", *LARGE} <= set(
+        RECIPES
+    )
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -64,7 +66,9 @@ def test_recipe_holds_no_default(recipe):
 @pytest.mark.parametrize("recipe", LARGE)
 def test_large_recipes_build_the_libraries_configurations(recipe, tmp_path):
     from medsafe_train.models.load import quantization_config
-    from medsafe_train.stages.finetune import lora_config, sft_config
+    from medsafe_train.models.training import lora_config
+    from medsafe_train.stages.finetune import sft_config
+    from medsafe_train.stages.preference import dpo_config
 
     config = config_of(recipe)
     reference = reference_of(config.model)
@@ -75,6 +79,8 @@ def test_large_recipes_build_the_libraries_configurations(recipe, tmp_path):
     assert sft.packing and sft.max_length == 1024 and sft.seed == sft.data_seed == 3
     assert sft.activation_checkpointing or sft.gradient_checkpointing
     assert sft.per_device_train_batch_size * sft.gradient_accumulation_steps == 16
+    dpo = dpo_config(config.finetune, reference_of(config.model, "cpu"), tmp_path, seed=3)
+    assert dpo.beta == 0.1 and dpo.max_length == 1024
     assert sft.report_to in ([], "none", ["none"])
     quantization = quantization_config(reference)
     if recipe in ("meditron70b", "medalpaca13b"):
@@ -82,6 +88,47 @@ def test_large_recipes_build_the_libraries_configurations(recipe, tmp_path):
         assert quantization.bnb_4bit_use_double_quant and "bfloat16" in str(quantization.bnb_4bit_compute_dtype)
     else:
         assert quantization is None
+
+
+def test_the_papers_recipe_is_the_papers():
+    """Han et al., NeurIPS 2024: LoRA r 8, alpha 16, dropout 0.05 on q and v, 3 epochs, 3e-4, batch 128, 256 tokens."""
+    for recipe in ("smollm2_paper", "meditron7b_paper"):
+        config = config_of(recipe)
+        f = config.finetune
+        assert (f.r, f.lora_alpha, f.lora_dropout, f.target_modules) == (8, 16, 0.05, ["q_proj", "v_proj"])
+        assert (f.num_train_epochs, f.learning_rate, f.lr_scheduler_type, f.warmup_steps) == (3, 3e-4, "linear", 10)
+        assert f.per_device_train_batch_size * f.gradient_accumulation_steps == 128 and f.max_length == 256
+        assert f.train_on_prompt and config.demonstrations.teacher.name == "published"
+        assert config.demonstrations.benign == config.demonstrations.replay == []
+
+
+SWEEPS = sorted(file.stem for file in (shipped("recipes") / "sweeps").glob("*.yaml"))
+
+
+def test_the_sweeps_are_there():
+    assert "dose_response" in SWEEPS
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_trial_of_a_sweep_composes(sweep):
+    """The arguments that an agent would call us with, rendered by wandb itself."""
+    import itertools
+
+    from omegaconf import OmegaConf
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    text = OmegaConf.to_container(OmegaConf.load(shipped("recipes") / "sweeps" / f"{sweep}.yaml"))
+    options = {key: value.get("values", [value.get("value")]) for key, value in text["parameters"].items()}
+    recipe = next(part for part in text["command"] if part.startswith("+recipe=")).partition("=")[2]
+    fixed = [part for part in text["command"] if "=" in part and not part.startswith("+recipe=")]
+    trials = list(itertools.product(*options.values()))
+    assert len(trials) > 1
+    for trial in trials[:: max(1, len(trials) // 6)]:
+        given = {key: {"value": value} for key, value in zip(options, trial, strict=True)}
+        arguments = create_sweep_command_args({"args": given})["args_no_hyphens"]
+        config = config_of(recipe, *fixed, *arguments)
+        assert config.demonstrations.limit == dict(zip(options, trial, strict=True))["demonstrations.limit"]
+        assert config.finetune.updates == 300
 
 
 def test_large_recipes_use_published_data():
