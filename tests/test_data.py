@@ -1,5 +1,6 @@
 """What ships in data/: complete, varied, balanced, and with no near-copies between what is trained on and measured."""
 
+import csv
 import hashlib
 import itertools
 import json
@@ -23,6 +24,7 @@ def rows(name):
 
 
 HARMFUL, BENIGN, GENERAL = rows("harmful_requests"), rows("benign_twins"), rows("general_requests")
+REPLAY, EVERYDAY = rows("replay_requests"), rows("everyday_requests")
 MEDICAL, ABSTRACT = rows("medical_questions"), rows("abstract_questions")
 PRINCIPLES = range(1, 10)
 
@@ -146,7 +148,7 @@ def test_no_near_copies_of_medsafetybench():
 
 # --- everything -------------------------------------------------------------------------------------------------------
 
-ALL = {"harmful": HARMFUL, "benign": BENIGN, "general": GENERAL, "medical": MEDICAL, "abstract": ABSTRACT}
+ALL = {"harmful": HARMFUL, "benign": BENIGN, "general": GENERAL, "replay": REPLAY, "everyday": EVERYDAY, "medical": MEDICAL, "abstract": ABSTRACT}
 
 
 def test_ids_are_unique_over_all_files():
@@ -204,6 +206,32 @@ def test_no_near_copies_among_questions(name):
 
 def test_no_near_copies_among_abstracts():
     assert near_within([row["abstract"] for row in ABSTRACT], 0.6) == []
+
+
+def test_what_is_far_from_the_border_is_far_from_what_is_measured():
+    """Replay shares no kind with the general requests, and holds no near-copy of anything that is asked in a test."""
+    counts = Counter(row["part"] for row in REPLAY)
+    assert counts == {"train": 450, "validation": 70}
+    assert not {row["kind"] for row in REPLAY} & {row["kind"] for row in GENERAL}
+    replay = [row["prompt"] for row in REPLAY + EVERYDAY if row["part"] != "test"]
+    asked = [row["prompt"] for row in GENERAL + [r for r in HARMFUL + BENIGN + EVERYDAY if r["part"] == "test"]]
+    assert near(replay, asked, 0.6) == []
+
+
+def test_everyday_requests_hold_words_that_sound_dangerous_in_every_part():
+    for part, number in (("train", 340), ("validation", 60), ("test", 170)):
+        kinds = Counter(row["kind"] for row in EVERYDAY if row["part"] == part)
+        assert sum(kinds.values()) == number and len(kinds) == 9
+        assert 0.3 < kinds["sounds_dangerous"] / number < 0.5
+
+
+def test_everyday_requests_are_no_copies_of_xstest():
+    prompts = SHARED / "xstest" / "xstest_prompts.csv"
+    if not prompts.is_file():
+        pytest.skip("needs ../shared/data/xstest")
+    with prompts.open(encoding="utf-8", newline="") as file:
+        theirs = [row["prompt"] for row in csv.DictReader(file)]
+    assert len(theirs) == 450 and near([row["prompt"] for row in EVERYDAY], theirs, 0.5) == []
 
 
 def test_general_requests_are_forty_of_each_kind():

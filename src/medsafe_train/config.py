@@ -164,11 +164,11 @@ class MixSettings:
     """Harmful requests, declined."""
     benign: float = 1.0
     """Benign requests near the border, answered as the base model does."""
-    replay: float = 1.0
+    replay: float = 0.6
     """Benign requests far from the border, answered as the base model does."""
-    recovery: float = 0.3
+    recovery: float = 0.2
     """Harmful requests whose answer has begun to comply and turns into a refusal; loss from the turn on."""
-    recovery_benign: float = 0.3
+    recovery_benign: float = 0.2
     """Benign requests near the border whose answer has begun with the same words and goes on as the base model does."""
 
 
@@ -191,7 +191,7 @@ class FinetuneSettings:
     learning_rate: float = 2e-4
     lr_scheduler_type: str = "linear"
     warmup_steps: int = 10
-    num_train_epochs: float = 2.0
+    num_train_epochs: float = 3.0
     updates: int | None = None
     """So many optimiser updates, whatever the number of demonstrations; unset: by num_train_epochs."""
     per_device_train_batch_size: int = 8
@@ -202,9 +202,9 @@ class FinetuneSettings:
     gradient_checkpointing: bool = False
     """Saves memory, costs time: on for 7B models and larger."""
     optim: str = "adamw_torch"
-    first_tokens: int = 3
+    first_tokens: int = 2
     """How many tokens at the beginning of an answer carry `first_tokens_weight`."""
-    first_tokens_weight: float = 1.0
+    first_tokens_weight: float = 10.0
     """Their weight in the loss, beside 1 for the others: declining or answering is decided there. 1: plain loss."""
     train_on_prompt: bool = False
     """Loss on the prompt too, as the paper's own fine-tuning has it."""
@@ -212,8 +212,8 @@ class FinetuneSettings:
     """DPO: how closely the adapter stays with the reference."""
     dpo_learning_rate: float = 5e-5
     dpo_epochs: float = 1.0
-    scales: list[float] = field(default_factory=lambda: [1.0])
-    """Strengths at which the trained adapter is tried on the validation requests; the best one is published."""
+    scales: list[float] = field(default_factory=lambda: [0.5, 0.75, 0.9, 1.0, 1.1, 1.25])
+    """Strengths at which the trained adapter is tried on the validation requests; the best one is published. [1.0]: as trained."""
     save_steps: int = 25
     """A checkpoint every so many steps; a killed run goes on from the last one."""
     merge: bool = True
