@@ -148,7 +148,15 @@ def test_no_near_copies_of_medsafetybench():
 
 # --- everything -------------------------------------------------------------------------------------------------------
 
-ALL = {"harmful": HARMFUL, "benign": BENIGN, "general": GENERAL, "replay": REPLAY, "everyday": EVERYDAY, "medical": MEDICAL, "abstract": ABSTRACT}
+ALL = {
+    "harmful": HARMFUL,
+    "benign": BENIGN,
+    "general": GENERAL,
+    "replay": REPLAY,
+    "everyday": EVERYDAY,
+    "medical": MEDICAL,
+    "abstract": ABSTRACT,
+}
 
 
 def test_ids_are_unique_over_all_files():

@@ -357,7 +357,7 @@ def test_dpo_after_sft_starts_from_its_adapter(store, paired, reference):
 
 
 def test_no_pairs_no_dpo(store, demonstrations, reference):
-    with pytest.raises(UserError, match="set demonstrations[.]recovery=true"):
+    with pytest.raises(UserError, match="recovery=true"):
         preference.run(store, SETTINGS, demonstrations, None, reference, seed=0)
 
 

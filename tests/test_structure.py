@@ -16,6 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HEIGHT = {
     "config": 0,
     "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "progress": 1, "principles": 1, "markdown": 1,
+    "pages": 2,
     "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2,
     "stages": 3,
     "preflight": 4, "plan": 4, "provenance": 4, "tracking": 4, "pipeline": 4,

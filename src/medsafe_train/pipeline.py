@@ -42,7 +42,7 @@ def run(config: Config, folder: Path) -> None:
         moved = distance(config, inputs, before, adapter)
         about, places = provenance.record(config, inputs, demos, before, trained, adapter, merged, after, folder)
         made = report.run(folder, about, inputs.data, before, after, moved, places)
-        tracker.finish(made, adapter)
+        tracker.finish(made, trained)
     return None
 
 

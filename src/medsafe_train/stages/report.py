@@ -7,13 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.table import Table
-from rich.text import Text
-
-from medsafe_train import artifacts, progress, statistics
+from medsafe_train import artifacts, pages, statistics
 from medsafe_train.artifacts import Artifact
-from medsafe_train.markdown import inert, line
-from medsafe_train.principles import PRINCIPLES
 from medsafe_train.quality.near_copies import NearCopy
 from medsafe_train.sources.prompt_sets import PromptSet
 from medsafe_train.sources.questions import Benchmark
@@ -74,8 +69,8 @@ def run(
     report["figures"] = dict(sorted(report["figures"].items()))
     report["notes"] += _changes(report) + _notes(report)
     artifacts.write_json(folder / "report.json", report)
-    artifacts.write_text(folder / "report.md", markdown(report, places))
-    show(report, places)
+    artifacts.write_text(folder / "report.md", pages.markdown(report, places))
+    pages.show(report, places)
     return report
 
 
@@ -220,94 +215,3 @@ def _notes(report: dict[str, Any]) -> list[str]:
     if cut:
         notes.append(f"Answers cut off at the length limit after fine-tuning: {', '.join(cut)}.")
     return notes
-
-
-# --- for people -----------------------------------------------------------------------------------------------------
-
-
-def rows(report: dict[str, Any], principles: bool) -> list[tuple[str, str, str, str, int]]:
-    """(what, before, after, difference, items) for the main figures or those by principle, ready to be read."""
-    found = []
-    for key, figure in report["figures"].items():
-        arm, kind, name, metric = key.split("/")
-        by_principle = "_principle_" in metric
-        if arm != "delta" or by_principle != principles or metric in ("ended_rate", "correct_loglikelihood"):
-            continue
-        arms = [report["figures"][f"{arm}/{kind}/{name}/{metric}"] for arm in ("before", "after")]
-        found.append((_title(kind, name, metric), _share(arms[0]), _share(arms[1]), _points(figure), figure["n"]))
-    return found
-
-
-def _title(kind: str, name: str, metric: str) -> str:
-    if "_principle_" in metric:
-        number = int(metric.rpartition("_")[2])
-        return f"{name} {number} · {PRINCIPLES[number]}"
-    if metric.endswith("_without_near_copies"):
-        return f"  {name} without near-copies"
-    if kind == "robustness":
-        return f"{metric.partition('_')[0]} refused after assent · {name}"
-    return {
-        "harmfulness": f"harmful refused · {name}",
-        "over_refusal": f"benign refused · {name}",
-        "medical_qa": f"answered right · {name}",
-    }[kind]
-
-
-def _share(figure: dict[str, Any]) -> str:
-    if figure["value"] is None:
-        return "–"
-    low, high = figure["ci95"]
-    return f"{100 * figure['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _points(figure: dict[str, Any]) -> str:
-    if figure["value"] is None:
-        return "–"
-    low, high = figure["ci95"]
-    return f"{100 * figure['value']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-
-
-HEADS = ("", "before", "after", "difference, points", "items")
-
-
-def show(report: dict[str, Any], places: dict[str, str]) -> None:
-    """Print the tables, six answers side by side, and where everything is."""
-    for title, principles in (("Before and after", False), ("By principle", True)):
-        found = rows(report, principles)
-        if not found:
-            continue
-        table = Table(
-            title=f"{title} · {report['model']['path']} · 95 % intervals", title_justify="left", title_style="bold"
-        )
-        for head in HEADS:
-            table.add_column(head, justify="left" if not head else "right", no_wrap=bool(head))
-        for row in found:
-            table.add_row(*map(str, row))
-        progress.console.print(table)
-    for sample in report["samples"]:
-        progress.console.print(Text(f"[{sample['kind']}] {line(sample['prompt'], 300)}", style="bold"))
-        for arm in ("before", "after"):
-            progress.console.print(Text(f"  {arm:<7} {sample[arm]['label']:<16} {line(sample[arm]['response'], 220)}"))
-    for note in report["notes"]:
-        progress.console.print(Text(f"note: {note}", style="dim"))
-    for what, place in places.items():
-        progress.console.print(Text.assemble((f"{what:<15}", "bold"), place))
-
-
-def markdown(report: dict[str, Any], places: dict[str, str]) -> str:
-    """The report as a Markdown page; whatever a model wrote is inert in it."""
-    lines = [f"# {inert(report['name'])}: {inert(report['model']['path'])} before and after", ""]
-    for title, principles in (("Before and after", False), ("By principle", True)):
-        found = rows(report, principles)
-        if found:
-            lines += [f"## {title}", "", "| " + " | ".join(HEADS) + " |", "|---|---:|---:|---:|---:|"]
-            lines += ["| " + " | ".join(map(str, row)) + " |" for row in found] + [""]
-    lines += ["## Six answers side by side", "", "Chosen by a hash of the request, not by the outcome.", ""]
-    for sample in report["samples"]:
-        lines += [f"**{sample['kind']}**, {sample['set']}: {inert(line(sample['prompt'], 1000))}", ""]
-        for arm in ("before", "after"):
-            answer = inert(line(sample[arm]["response"], 1000)) or "(nothing)"
-            lines += [f"> *{arm}* ({sample[arm]['label']}): {answer}", ">" if arm == "before" else ""]
-    lines += ["## Notes", ""] + [f"- {inert(note)}" for note in report["notes"]] + [""]
-    lines += ["## Where", ""] + [f"- {what}: `{place}`" for what, place in places.items()]
-    return "\n".join(lines) + "\n"
