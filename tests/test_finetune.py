@@ -77,6 +77,8 @@ def test_the_merged_checkpoint_loads_plainly_and_answers_the_same(store, demonst
     assert check["same_greedy_answers"] == check["of"] == 8 and check["largest_logit_difference"] < 0.02
     merged = AutoModelForCausalLM.from_pretrained(merged_into.path("merged"))
     assert merged.dtype == torch.float16
+    record = json.loads((merged_into.path("merged") / "medsafe_train.json").read_text())
+    assert record["adapter"] == made.id and record["check"]["of"] == 8 and "settings" in record["adapter_made_from"]
     tokenizer = AutoTokenizer.from_pretrained(merged_into.path("merged"))
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Request number 3, please."}], tokenize=False, add_generation_prompt=True
@@ -254,6 +256,21 @@ def test_a_recovery_trains_from_the_turn_on(reference):
     trained = [id for id in row["labels"] if id != -100]
     assert tokenizer.decode(trained) == " No, I can't.<|end|>"
     assert row["input_ids"][: -len(trained)] == prefilled_ids(tokenizer, "A request.", "Sure, here is")
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "said"),
+    [
+        ([1, 5, 6], [-100, 5, 6], "ends with token 2"),
+        ([1, 5, 2], [-100, -100, 2], "trains no answer"),
+        ([1, 1, 5, 2], [-100, -100, 5, 2], "two BOS"),
+        ([1, 99, 2], [-100, 99, 2], "token 99, beyond the 50"),
+    ],
+)
+def test_rows_that_would_train_something_else_are_refused(ids, labels, said):
+    finetune.guard([{"input_ids": [1, 5, 2], "labels": [-100, 5, 2]}], end=2, bos=1, vocabulary=50)
+    with pytest.raises(UserError, match=said):
+        finetune.guard([{"input_ids": ids, "labels": labels}], end=2, bos=1, vocabulary=50)
 
 
 def test_the_paper_trains_on_the_prompt_too(reference):

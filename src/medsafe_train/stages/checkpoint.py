@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from medsafe_train import progress
-from medsafe_train.artifacts import Artifact, Store
+from medsafe_train.artifacts import MADE_FROM, Artifact, Store, write_json
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 1
+VERSION = 2
 
 
 def made_from(adapter: Artifact, model: ModelReference) -> dict[str, Any]:
@@ -28,6 +29,12 @@ def run(store: Store, demonstrations: Artifact, adapter: Artifact, model: ModelR
         from medsafe_train.models.merge import merge
 
         merge(folder, model, adapter.path("adapter"), requests)
+        # The folder is shipped by itself: what made it goes along.
+        record = {**made_from(adapter, model), "adapter_made_from": adapter.json(MADE_FROM)["made_from"]}
+        write_json(
+            folder / "merged" / "medsafe_train.json",
+            {**record, "check": json.loads((folder / "merge_check.json").read_text())},
+        )
 
     with progress.stage("checkpoint", f"adapter {adapter.id} merged into {model.path}"):
         made = store.make("checkpoint", made_from(adapter, model), build)

@@ -102,7 +102,35 @@ def training_rows(
             )
     if not rows:
         raise UserError(f"finetune.max_length={max_length} is shorter than every demonstration: raise it")
+    guard(rows, prompts.end_of_turn_id(tokenizer, model.prompt_format), tokenizer.bos_token_id, vocabulary(model))
     return rows, len(records) - len(rows)
+
+
+def guard(rows: list[dict[str, list[int]]], end: int, bos: int | None, vocabulary: int | None) -> None:
+    """UserError for rows that would train something else than meant, silently.
+
+    Every row has to end with the trained `end` of turn, to begin with one BOS at most, and to hold no token beyond the
+    `vocabulary`, the rows of the embedding.
+    """
+    for number, row in enumerate(rows):
+        ids, labels = row["input_ids"], row["labels"]
+        if labels[-1] != end or all(label == -100 for label in labels[:-1]):
+            raise UserError(f"row {number} trains no answer that ends with token {end}: check model.prompt_format")
+        if bos is not None and ids[:2] == [bos, bos]:
+            raise UserError(f"row {number} begins with two BOS tokens ({bos}): choose another model.prompt_format")
+        if vocabulary is not None and max(ids) >= vocabulary:
+            raise UserError(
+                f"row {number} holds token {max(ids)}, beyond the {vocabulary} rows of the embedding: choose another "
+                "model.prompt_format"
+            )
+
+
+def vocabulary(model: ModelReference) -> int | None:
+    """The rows of the embedding, as the model's configuration says."""
+    from transformers import AutoConfig
+
+    revision = None if Path(model.folder).is_dir() else model.revision
+    return getattr(AutoConfig.from_pretrained(model.folder, revision=revision).get_text_config(), "vocab_size", None)
 
 
 def sft_config(settings: FinetuneSettings, model: ModelReference, folder: Path, seed: int) -> Any:
