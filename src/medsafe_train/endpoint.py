@@ -119,7 +119,7 @@ class _Budget:
 
 
 class _Run:
-    """One call of `ask`. All of it runs in one thread, so the ledger and the counts need no lock."""
+    """One call of `ask`. Everything runs in one thread but the writing to disk, which takes turns."""
 
     def __init__(self, settings: EndpointSettings, key: str, items: dict[str, Messages], ledger: Ledger):
         self.settings, self.key, self.items, self.ledger = settings, key, items, ledger
@@ -129,6 +129,8 @@ class _Run:
         self.bar: Any = None
         self.why_stopped: str | None = None
         self.stopped = asyncio.Event()
+        self.pending: list[dict[str, Any]] = []
+        self.writing = asyncio.Lock()
         self.in_a_row = 0
         self.chance = random.Random()
 
@@ -154,12 +156,21 @@ class _Run:
             id = self.open.popleft()
             record, trouble = await self.item(id)
             if record["attempts"]:
-                self.ledger.add([record])
+                await self.keep(record)
                 self.bar.update(1)
             if trouble is None:
                 self.in_a_row = 0
             else:
                 self.judge(trouble)
+
+    async def keep(self, record: dict[str, Any]) -> None:
+        """See a record onto the disk, with those that came while it was busy."""
+        # In a thread: a slow disk must not make requests under way miss their time, which would be paid for and lost.
+        self.pending.append(record)
+        async with self.writing:
+            batch, self.pending = self.pending, []
+            if batch:
+                await asyncio.to_thread(self.ledger.add, batch)
 
     async def item(self, id: str) -> tuple[dict[str, Any], Trouble | None]:
         """Ask for one item until there is an answer or no use in asking; its record, and what stood in the way."""
@@ -234,20 +245,18 @@ class _Run:
     def judge(self, trouble: Trouble) -> None:
         """Stop when no other item can fare better."""
         s = self.settings
-        if trouble.mend is Mend.stop:
-            return self.stop(_remedy(s, trouble))
         if trouble.mend is Mend.never:
-            return None
+            return
         self.in_a_row += 1
         # Settings that one item was answered with cannot be what the server refuses.
-        if trouble.mend is Mend.unsure and not self.answered() and (self.in_a_row >= 2 or len(self.items) == 1):
+        unsure = trouble.mend is Mend.unsure and not self.answered() and (self.in_a_row >= 2 or len(self.items) == 1)
+        if trouble.mend is Mend.stop or unsure:
             self.stop(_remedy(s, trouble))
         elif self.in_a_row >= IN_A_ROW:
             self.stop(
                 f"the last {self.in_a_row} requests to {s.base_url} all failed, with {s.max_retries} retries each "
                 f"({trouble.reason}): see that the server runs"
             )
-        return None
 
     def stop(self, why: str) -> None:
         """Send nothing more; the first reason counts."""
