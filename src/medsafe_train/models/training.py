@@ -149,14 +149,16 @@ def freed_memory_kept() -> Iterator[None]:
         yield
         return
     libc = ctypes.CDLL(None)
-    m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+    m_trim_threshold, m_mmap_threshold, m_mmap_max = -1, -3, -4  # malloc.h
     libc.mallopt(m_mmap_max, 0)
     libc.mallopt(m_trim_threshold, 2**31 - 1)
     try:
         yield
     finally:
+        # Where glibc's own adjustment ends up with blocks of this size; it no longer adjusts once anything was set.
         libc.mallopt(m_mmap_max, 65536)
-        libc.mallopt(m_trim_threshold, 128 * 1024)
+        libc.mallopt(m_mmap_threshold, 32 * 2**20)
+        libc.mallopt(m_trim_threshold, 64 * 2**20)
         libc.malloc_trim(0)
 
 
