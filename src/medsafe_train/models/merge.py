@@ -14,10 +14,12 @@ from medsafe_train import progress
 from medsafe_train.artifacts import write_json
 from medsafe_train.models.generate import generate
 from medsafe_train.models.load import Loaded, load, release
-from medsafe_train.models.reference import ModelReference
+from medsafe_train.models.reference import ModelReference, size_of
 
 # How many demonstrations' prompts the merged checkpoint has to answer as base and adapter do, and how long.
 CHECKED, CHECKED_TOKENS = 8, 32
+# Parameters up to which a model on a CPU is merged in float32.
+FLOAT32_MOST = 2e9
 
 
 def merge(folder: Path, model: ModelReference, adapter: Path, requests: list[str]) -> None:
@@ -27,8 +29,10 @@ def merge(folder: Path, model: ModelReference, adapter: Path, requests: list[str
     """
     release()
     # Merging into 4-bit weights would lose what was learned; and a model that needs 4 bits on this card does not fit
-    # there in 16, so it is merged in main memory.
+    # there in 16, so it is merged in main memory. On a CPU in float32: what an adapter adds is often smaller than what
+    # bfloat16 rounds away, and float16, in which it is saved, keeps eight times as much of it.
     full = model if model.quantization == "none" else dataclasses.replace(model, quantization="none", device="cpu")
+    full = dataclasses.replace(full, dtype="float32") if full.device == "cpu" and _fits(full) else full
     partial = folder / ".merged"
     shutil.rmtree(partial, ignore_errors=True)
     loaded = load(full, adapter)
@@ -70,6 +74,12 @@ def merge(folder: Path, model: ModelReference, adapter: Path, requests: list[str
         )
     shutil.rmtree(folder / "merged", ignore_errors=True)
     partial.rename(folder / "merged")
+
+
+def _fits(model: ModelReference) -> bool:
+    # Twice the 16-bit weights, and as much again beside them; a large model is merged as it is.
+    size = size_of(model)
+    return size is not None and size < FLOAT32_MOST
 
 
 def _last_logits(model: Any, ids: list[int]) -> Any:

@@ -10,7 +10,7 @@ from medsafe_train import progress
 from medsafe_train.artifacts import MADE_FROM, Artifact, Store, write_json
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 2
+VERSION = 3
 
 
 def made_from(adapter: Artifact, model: ModelReference) -> dict[str, Any]:
