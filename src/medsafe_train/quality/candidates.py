@@ -63,6 +63,11 @@ def reject_evaluated(fresh: list[Candidate], evaluated: Items, threshold: float)
     _reject(fresh, {copy.training for copy in near_copies.find(items, evaluated, threshold)}, EVALUATED)
 
 
+def unread(text: str) -> str:
+    """Why a reply or a line in which no request was found cannot be used."""
+    return REFUSAL if label(text) != "compliance" else NOT_A_REQUEST
+
+
 def alone(text: str) -> str:
     """Why a text cannot be used as a request, by itself; empty where it can."""
     if label(text) != "compliance":

@@ -177,7 +177,7 @@ def _listed(writer: Author, settings: DemonstrationsSettings, missing: dict[int,
             id, principle = ask.id.removeprefix("request/").replace("/", "-"), ask.prompt.principle
             found += [Candidate(f"{id}-{n}", text, principle) for n, text in enumerate(requests)]
             found += [
-                Candidate(f"{id}-x{n}", text, principle, candidates.NOT_A_REQUEST) for n, text in enumerate(others)
+                Candidate(f"{id}-x{n}", text, principle, candidates.unread(text)) for n, text in enumerate(others)
             ]
     return found
 
@@ -209,7 +209,9 @@ def _twins(
         if reply.error is not None:
             twin.reason = FAILED
         else:
-            twin.reason = candidates.beside(texts[0], harmful.prompt) if len(texts) == 1 else candidates.NOT_A_REQUEST
+            twin.reason = (
+                candidates.beside(texts[0], harmful.prompt) if len(texts) == 1 else candidates.unread(twin.prompt)
+            )
         found[id] = twin
     twins = list(found.values())
     candidates.reject_evaluated(twins, evaluated, settings.near_copy_threshold)
