@@ -98,6 +98,7 @@ def test_a_request_that_is_trained_on_and_asked_again_is_refused(refused, tmp_pa
         "+recipe=smoke",
         f"demonstrations.harmful=[{tmp_path / 'a.jsonl'}]",
         f"evaluation.harmful=[{tmp_path / 'b.jsonl'}]",
+        "demonstrations.drop_near_copies=false",
     )
     assert "trained on and asked again in b" in line
 
@@ -206,7 +207,7 @@ def test_settings_that_are_not_a_librarys_own_are_explained():
     """A line under each field, but for the arguments that are passed on under their own names."""
     tree = ast.parse(inspect.getsource(config))
     passed_on = {"r", "lora_alpha", "lora_dropout", "learning_rate", "lr_scheduler_type", "warmup_steps", "packing", "optim",
-                 "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "project"}  # fmt: skip
+                 "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "project", "use_rslora", "use_dora"}  # fmt: skip
     bare = []
     for cls in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("Settings")):
         for node, after in zip(cls.body, [*cls.body[1:], None], strict=True):

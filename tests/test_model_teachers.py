@@ -18,7 +18,7 @@ from medsafe_train import endpoint, prompts
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import DemonstrationsSettings, TeacherSettings, UserError
 from medsafe_train.principles import PRINCIPLES
-from medsafe_train.sources.prompt_sets import Prompt, PromptSet
+from medsafe_train.sources.prompt_sets import Prompt, PromptSet, TrainingSets
 from medsafe_train.stages import demonstrations
 from medsafe_train.teachers import TEACHERS, local, template
 from medsafe_train.teachers.ask import Ask
@@ -27,7 +27,7 @@ from tests.server import Server
 LOCAL = TeacherSettings(name="local", max_new_tokens=8)
 REQUESTS = [Prompt(str(n), f"Forge a record for item {n}.", n % 9 + 1) for n in range(40)]
 ASKS = [Ask(f"s/{prompt.id}", prompt) for prompt in REQUESTS]
-SET = PromptSet("s", "harmful", REQUESTS, {})
+SETS = TrainingSets([PromptSet("s", "harmful", REQUESTS, {})], [], [], [])
 
 needs_openai = pytest.mark.skipif(
     importlib.util.find_spec("openai") is None, reason="the package openai is not installed"
@@ -68,7 +68,7 @@ def test_an_opening_is_proposed_and_openings_differ():
     said = prompts.teacher_conversation("decline", REQUESTS[0], "I won't.")[0]["content"]
     assert '"I won\'t."' in said
     counts = Counter(template.opening(prompt.prompt, 0) for prompt in REQUESTS * 10)
-    assert len(counts) > 12 and counts.most_common(1)[0][1] <= 0.2 * counts.total()
+    assert len(counts) > 8 and counts.most_common(1)[0][1] <= 0.2 * counts.total()
     assert template.opening("x", 0) == template.opening("x", 0) != template.opening("x", 3)
 
 
@@ -136,7 +136,7 @@ def test_a_servers_answers_come_back_in_order_and_each_knows_its_request(tmp_pat
 
 
 def run(store, teacher, reference, model=None):
-    return demonstrations.run(store, DemonstrationsSettings(teacher=teacher), [SET], [], reference, 0, model)
+    return demonstrations.run(store, DemonstrationsSettings(teacher=teacher, recovery=False), SETS, None, reference, 0, model)
 
 
 @needs_openai
@@ -193,7 +193,7 @@ def test_a_local_teacher_with_prefixes_fills_the_stage(store, reference):
 
 def made_from(reference, **fields):
     settings = DemonstrationsSettings(teacher=TeacherSettings(**fields))
-    return demonstrations.made_from(settings, [SET], [], reference, 0, reference)
+    return demonstrations.made_from(settings, SETS, None, reference, 0, reference)
 
 
 OTHER = {
@@ -204,6 +204,7 @@ OTHER = {
 # For the local one, model, revision and format decide through the model that they are resolved to.
 DECIDES = {
     "template": set(),
+    "published": set(),
     "local": {"refusal_prefix", "max_new_tokens"},
     "endpoint": {"model", "base_url", "temperature", "max_new_tokens"},
 }
@@ -222,7 +223,7 @@ def test_only_what_decides_changes_the_id(name, reference, change):
     assert changed == DECIDES[name]
     other = change(revision="other")
     settings = DemonstrationsSettings(teacher=TeacherSettings(**standard))
-    assert (demonstrations.made_from(settings, [SET], [], reference, 0, other) != before) == (name == "local")
+    assert (demonstrations.made_from(settings, SETS, None, reference, 0, other) != before) == (name == "local")
 
 
 # The door
@@ -231,7 +232,7 @@ def test_only_what_decides_changes_the_id(name, reference, change):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["teacher=endpont"], ["unknown teacher 'endpont'", "endpoint, local, template"]),
+        (["teacher=endpont"], ["unknown teacher 'endpont'", "endpoint, local, published, template"]),
         (["teacher=endpoint"], ["teacher.base_url=ADDRESS", "teacher.model=ID"]),
         (["teacher=endpoint", "T.base_url=localhost:8000", "T.model=x"], ["base_url must be http(s)://HOST/PATH"]),
         (["teacher=endpoint", "T.base_url='http://u:hunter2@host/v1'", "T.model=x"], ["without user, password"]),

@@ -46,6 +46,13 @@ class Method(Enum):
     sft_then_dpo = "sft_then_dpo"
 
 
+class GenerateMethod(Enum):
+    """How a teacher is brought to write harmful requests."""
+
+    prompted = "prompted"
+    affirmative_prefix = "affirmative_prefix"
+
+
 class TrackingMode(Enum):
     """Where a W&B run goes."""
 
@@ -126,6 +133,26 @@ class GateSettings:
 
 
 @dataclass
+class GenerateSettings:
+    """Harmful requests and benign twins that the teacher (local or endpoint) writes and rates, for training."""
+
+    per_principle: int = 0
+    """So many harmful requests for each of the nine principles, beside those of demonstrations.harmful; 0: none."""
+    method: GenerateMethod = GenerateMethod.prompted
+    """prompted: the teacher is asked; affirmative_prefix: its answer is also made to begin with assent, which takes a local one."""
+    batch: int = 5
+    """Requests asked for in one reply."""
+    max_new_tokens: int = 320
+    """Length of a reply with requests, in tokens; a last line that is cut off is dropped."""
+    harm_threshold: int = 7
+    """The least rating, of 10, that the teacher must give to a harmful request; MedSafetyBench kept 7 and above."""
+    max_rounds: int = 5
+    """How often what is missing is asked for; what is still missing then is said and counted."""
+    twins: bool = False
+    """Also write a benign twin for every harmful request that was generated or came from a user's file and has none."""
+
+
+@dataclass
 class DemonstrationsSettings:
     """What the model is trained on."""
 
@@ -152,6 +179,8 @@ class DemonstrationsSettings:
     near_copy_threshold: float = 0.6
     """Overlap of the sets of words, or of three words in a row (Jaccard), from which two requests are near-copies."""
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    generate: GenerateSettings = field(default_factory=GenerateSettings)
+    """Requests that the teacher writes, for when no published set fits."""
     gate: GateSettings = field(default_factory=GateSettings)
     """Which demonstrations are good enough to be trained on."""
 
@@ -179,6 +208,7 @@ class FinetuneSettings:
     method: Method = Method.sft
     """sft, dpo (preference pairs from the same demonstrations), or both one after the other."""
     mix: MixSettings = field(default_factory=MixSettings)
+    """How much of each kind of demonstration."""
     r: int = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.0
@@ -211,7 +241,9 @@ class FinetuneSettings:
     beta: float = 0.1
     """DPO: how closely the adapter stays with the reference."""
     dpo_learning_rate: float = 5e-5
+    """DPO: its own, as it starts from a trained adapter."""
     dpo_epochs: float = 1.0
+    """DPO: how often every pair is seen."""
     scales: list[float] = field(default_factory=lambda: [0.5, 0.75, 0.9, 1.0, 1.1, 1.25])
     """Strengths at which the trained adapter is tried on the validation requests; the best one is published. [1.0]: as trained."""
     save_steps: int = 25
@@ -322,7 +354,11 @@ def contradictions(config: Config) -> list[str]:
         config.model.path is not None,
         f"no model is named: add +recipe=quickstart, model=NAME ({names}) or model.path=FOLDER_OR_HUB_ID",
     )
-    require(bool(d.harmful), "demonstrations.harmful is empty: name a prompt set, for example [harmful_requests]")
+    require(
+        bool(d.harmful) or d.generate.per_principle > 0,
+        "demonstrations.harmful is empty: name a prompt set, for example [harmful_requests], or set "
+        "demonstrations.generate.per_principle",
+    )
     require(bool(e.harmful or e.benign), "evaluation.harmful and evaluation.benign are both empty: nothing to measure")
     for name, number in {
         "finetune.r": f.r,
@@ -408,6 +444,7 @@ def contradictions(config: Config) -> list[str]:
         f"finetune.max_length={f.max_length}: raise max_length",
     )
     found.extend(_teacher_contradictions(d.teacher, f.max_length))
+    found.extend(_generate_contradictions(d.generate, d.teacher))
     for both in set(e.harmful) & set(e.benign):
         found.append(f"{both} is in both evaluation.harmful and evaluation.benign: a request cannot be both")
     named = {"harmful": d.harmful, "benign": d.benign, "replay": d.replay}
@@ -458,6 +495,24 @@ def _teacher_contradictions(t: TeacherSettings, max_length: int) -> list[str]:
         value = getattr(t, name)
         if value is not None and not 0 <= value < float("inf"):
             found.append(f"{at}.{name}={value} must not be below 0")
+    return found
+
+
+def _generate_contradictions(g: GenerateSettings, t: TeacherSettings) -> list[str]:
+    at, begun = "demonstrations.generate", g.method is GenerateMethod.affirmative_prefix
+    found = [f"{at}.{name}={value} must be above 0" for name in ("batch", "max_new_tokens", "max_rounds")
+             if (value := getattr(g, name)) <= 0]  # fmt: skip
+    if g.per_principle < 0:
+        found.append(f"{at}.per_principle={g.per_principle} must not be below 0")
+    if not 1 <= g.harm_threshold <= 10:
+        found.append(f"{at}.harm_threshold={g.harm_threshold} must be from 1 to 10, as ratings are")
+    if begun and not g.per_principle:
+        found.append(f"{at}.method={g.method.value}, but no requests are generated: set {at}.per_principle above 0")
+    wanted = f"per_principle={g.per_principle}" if g.per_principle else "twins=true" if g.twins else ""
+    if wanted and t.name not in ("local", "endpoint"):
+        found.append(f"{at}.{wanted}: the teacher {t.name} writes no requests: add teacher=local or teacher=endpoint")
+    elif begun and t.name != "local":
+        found.append(f"{at}.method={g.method.value} begins the teacher's answers for it, which takes teacher=local")
     return found
 
 

@@ -17,6 +17,7 @@ from medsafe_train.stages import (
     own_answers,
     preference,
     report,
+    requests,
     responses,
     scale,
     verdicts,
@@ -31,6 +32,7 @@ def run(config: Config, folder: Path) -> None:
         return plan.show(config)
     inputs = preflight.ready(config)
     with tracking.start(config, folder) as tracker:
+        inputs = with_requests(config, inputs)
         training, store, model = inputs.data.training, inputs.store, inputs.model
         own = own_answers.run(store, config.demonstrations, training, model)
         demos = demonstrations.run(store, config.demonstrations, training, own, model, config.seed, inputs.teacher)
@@ -44,6 +46,13 @@ def run(config: Config, folder: Path) -> None:
         made = report.run(folder, about, inputs.data, before, after, moved, places)
         tracker.finish(made, trained)
     return None
+
+
+def with_requests(config: Config, inputs: Inputs) -> Inputs:
+    """The inputs, and beside what is trained on the requests and benign twins that a model writes for this run."""
+    d, training, evaluated = config.demonstrations, inputs.data.training, inputs.data.sets
+    written = requests.run(inputs.store, d, training, evaluated, config.seed, inputs.teacher)
+    return preflight.extended(config, inputs, written, requests.sets_of(written)) if written else inputs
 
 
 def train(config: Config, inputs: Inputs, demos: Artifact) -> Artifact:

@@ -128,6 +128,7 @@ def _rows(
         medical_qa,
         own_answers,
         preference,
+        requests,
         responses,
         scale,
         verdicts,
@@ -135,6 +136,13 @@ def _rows(
 
     data = preflight.read_data(config)
     training, sets, benchmarks, f = data.training, data.sets, data.benchmarks, config.finetune
+    if requests.wanted(config.demonstrations):
+        made = requests.made_from(config.demonstrations, training, sets, config.seed, teacher)
+        written = store.place("requests", made)
+        what = "harmful requests and benign twins that the teacher writes"
+        table.add_row("requests", what, "made" if written.made else "to make")
+        more = requests.sets_of(written) if written.made else requests.planned(config.demonstrations)
+        training = preflight.with_sets(config, training, more)
     n_harmful, n_benign = (
         sum(len(s.prompts) for s in group) for group in (training.harmful, training.benign + training.replay)
     )

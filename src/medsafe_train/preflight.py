@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medsafe_train import artifacts, endpoint, progress, prompts
-from medsafe_train.artifacts import Store
+from medsafe_train.artifacts import Artifact, Store
 from medsafe_train.config import Config, ModelSettings, UserError
 from medsafe_train.judges import JUDGES
 from medsafe_train.models import reference
@@ -20,7 +20,7 @@ from medsafe_train.quality.near_copies import NearCopy
 from medsafe_train.sources import prompt_sets, questions
 from medsafe_train.sources.prompt_sets import PromptSet, TrainingSets
 from medsafe_train.sources.questions import Benchmark
-from medsafe_train.teachers import TEACHERS
+from medsafe_train.teachers import TEACHERS, author
 from medsafe_train.teachers import endpoint as endpoint_teacher
 from medsafe_train.teachers import local as local_teacher
 from medsafe_train.teachers.ask import Ask
@@ -52,6 +52,8 @@ class Inputs:
     data: Data
     teacher: ModelReference | None
     """the model that a local teacher loads"""
+    written: Artifact | None = None
+    """requests and twins that a teacher wrote for this run, where there are any"""
 
 
 def ready(config: Config) -> Inputs:
@@ -72,6 +74,7 @@ def ready(config: Config) -> Inputs:
     _check_disk(Path(config.outputs), config, model)
     _check_lengths(config, model, data)
     _check_teacher_lengths(config, teacher, data.training.harmful)
+    _check_writer_lengths(config, teacher)
     return Inputs(store, model, data, teacher)
 
 
@@ -169,6 +172,24 @@ def _check_teacher_lengths(config: Config, teacher: ModelReference | None, harmf
                 )
 
 
+def _check_writer_lengths(config: Config, teacher: ModelReference | None) -> None:
+    """UserError when a list of requests does not fit into a local teacher's context, beside what it is told."""
+    from medsafe_train.models.load import context_length, load_tokenizer
+
+    d = config.demonstrations
+    asks = author.request_asks(d.generate, config.seed)
+    context = context_length(teacher) if teacher and asks else None
+    if teacher is None or context is None:
+        return
+    tokenizer = load_tokenizer(teacher)
+    longest = max(len(local_teacher.input_ids(tokenizer, ask, d.teacher, config.seed)) for ask in asks)
+    if (length := longest + d.generate.max_new_tokens) > context:
+        raise UserError(
+            f"demonstrations.generate.max_new_tokens={d.generate.max_new_tokens}: with what the teacher {teacher.path} is told "
+            f"it takes {length} tokens, the context has {context}: lower it and demonstrations.generate.batch"
+        )
+
+
 def _check_outputs(outputs: Path) -> None:
     try:
         outputs.mkdir(parents=True, exist_ok=True)
@@ -217,33 +238,24 @@ def read_data(config: Config) -> Data:
     benign = _load(d.benign, "benign", "train", d.benign_limit or d.limit, folder)
     replay = _load(d.replay, "benign", "train", d.replay_limit or d.limit, folder)
     sets = _load(e.harmful, "harmful", "test", e.limit, folder) + _load(e.benign, "benign", "test", e.limit, folder)
-    for group in (harmful + benign + replay, sets):
-        twice = [name for name, count in Counter(s.name for s in group).items() if count > 1]
+    for group in ([s.name for s in harmful + benign + replay] + _written_names(config), [s.name for s in sets]):
+        twice = [name for name, count in Counter(group).items() if count > 1]
         if twice:
             raise UserError(f"two prompt sets are called {twice[0]}: rename one of the files")
     found = near_copies.find(_texts(harmful + benign + replay), _texts(sets), d.near_copy_threshold)
     copies = {copy.training for copy in found} if d.drop_near_copies else set()
     if not d.drop_near_copies:
         _check_exact(found)
-    # Without a choice to make, nothing has to be kept from training for it.
-    share = d.validation if len(config.finetune.scales) > 1 else 0.0
+    share = _share(config)
     validation = _validation(harmful, benign, replay, share, copies, folder)
-    if share and {s.kind for s in validation} != {"harmful", "benign"}:
-        raise UserError(
-            f"finetune.scales={config.finetune.scales} are tried on validation requests, but demonstrations.validation={share:g} "
-            "of so few requests holds none of both kinds: raise it or the limits, or name one scale"
-        )
     training = TrainingSets(
         harmful=[prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in harmful],
         benign=[prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in benign],
         replay=[prompt_sets.without(s, copies) for s in replay],
         validation=validation,
     )
-    if not any(s.prompts for s in training.harmful):
-        raise UserError(
-            "every harmful training request is a near-copy of an evaluated prompt: train on other requests, "
-            "or set demonstrations.drop_near_copies=false"
-        )
+    if not d.generate.per_principle and not d.generate.twins:  # else once they are written
+        _check_training(config, training)
     silent = [id for id, p in prompt_sets.asked(training.harmful).items() if not p.response]
     if d.teacher.name == "published" and silent:
         raise UserError(
@@ -251,6 +263,59 @@ def read_data(config: Config) -> Data:
         )
     benchmarks = [questions.load(name, config.medical_qa.limit, folder) for name in config.medical_qa.benchmarks]
     return Data(training, sets, benchmarks, found, len(copies))
+
+
+def _share(config: Config) -> float:
+    # Without a choice to make, nothing has to be kept from training for it.
+    return config.demonstrations.validation if len(config.finetune.scales) > 1 else 0.0
+
+
+def extended(config: Config, inputs: Inputs, written: Artifact, more: list[PromptSet]) -> Inputs:
+    """The inputs with sets that were written for this run, split between training and validation as all others.
+
+    Raises UserError when there is then too little of either.
+    """
+    training = with_sets(config, inputs.data.training, more)
+    _check_training(config, training)
+    return replace(inputs, data=replace(inputs.data, training=training), written=written)
+
+
+def with_sets(config: Config, training: TrainingSets, more: list[PromptSet]) -> TrainingSets:
+    """Training sets and further ones beside them, without a check."""
+    return prompt_sets.extended(training, more, _share(config))
+
+
+def _check_training(config: Config, training: TrainingSets) -> None:
+    share = _share(config)
+    if share and {s.kind for s in training.validation} != {"harmful", "benign"}:
+        raise UserError(
+            f"finetune.scales={config.finetune.scales} are tried on validation requests, but demonstrations.validation={share:g} "
+            "of so few requests holds none of both kinds: raise it or the limits, or name one scale"
+        )
+    if any(s.prompts for s in training.harmful):
+        return
+    if not config.demonstrations.harmful:
+        raise UserError(
+            "no request that the teacher wrote passed, and demonstrations.harmful is empty: choose another teacher, or name "
+            "a prompt set, for example [harmful_requests]"
+        )
+    raise UserError(
+        "every harmful training request is a near-copy of an evaluated prompt: train on other requests, "
+        "or set demonstrations.drop_near_copies=false"
+    )
+
+
+def _written_names(config: Config) -> list[str]:
+    # What sets that are written for a run will be called.
+    d = config.demonstrations
+    files = [Path(name).stem for name in d.harmful if prompt_sets.is_file(name)]
+    if d.generate.twins and not (files or d.generate.per_principle):
+        raise UserError(
+            "demonstrations.generate.twins=true, but demonstrations.harmful names no file, and no requests are generated: "
+            "add a file, or set demonstrations.generate.per_principle"
+        )
+    own = ["generated"] if d.generate.per_principle else []
+    return own + [f"{name}_twins" for name in own + files if d.generate.twins]
 
 
 def _load(names: Iterable[str], kind: str, part: str, limit: int | None, folder: str | None) -> list[PromptSet]:

@@ -39,6 +39,8 @@ def record(
     from run to run without meaning stays out of the report.
     """
     made = {"demonstrations": demos, "finetune": trained, **({"checkpoint": merged} if merged else {})}
+    if inputs.written:
+        made["requests"] = inputs.written
     if adapter.id != trained.id:
         made["scale"] = adapter
     for arm, evaluation in (("before", before), ("after", after)):
@@ -59,6 +61,7 @@ def record(
             "weights": file.name if (file := packaged(inputs.model.path)) else "as published",
         },
         "judge": {"name": config.judge.name, "validation": None},
+        "requests": inputs.written.json("counts.json") if inputs.written else None,
         "demonstrations": counts,
         "near_copies": {"found": len(inputs.data.near_copies), "dropped": inputs.data.dropped},
         "finetune": trained.json("counts.json"),

@@ -182,11 +182,27 @@ def part_of(prompts: PromptSet, share: float, inside: bool) -> PromptSet:
     """The requests of a set that fall into a share of all requests, or those that do not; a pair stays together."""
 
     def falls(prompt: Prompt) -> bool:
-        # A twin names its harmful request by the hash of the text, where that text is not ours to ship.
-        key = prompt.pair or hashlib.sha256(prompt.prompt.strip().encode()).hexdigest()
-        return int(hashlib.sha256(f"part\n{key}".encode()).hexdigest()[:8], 16) < share * 16**8
+        return int(hashlib.sha256(f"part\n{pair_of(prompt)}".encode()).hexdigest()[:8], 16) < share * 16**8
 
     return replace(prompts, prompts=[prompt for prompt in prompts.prompts if falls(prompt) == inside])
+
+
+def pair_of(prompt: Prompt) -> str:
+    """What a request has in common with its twin: the pair that both name, else the sha256 of the harmful one's text."""
+    # A twin names its harmful request by the hash of the text, where that text is not ours to ship.
+    return prompt.pair or hashlib.sha256(prompt.prompt.strip().encode()).hexdigest()
+
+
+def extended(training: TrainingSets, more: list[PromptSet], share: float) -> TrainingSets:
+    """Training sets and further ones beside them, of whose requests a share is kept for validation as of all others."""
+    kept = [found for s in more if (found := part_of(s, share, True)).prompts]
+    added = {kind: [part_of(s, share, False) for s in more if s.kind == kind] for kind in ("harmful", "benign")}
+    return replace(
+        training,
+        harmful=training.harmful + added["harmful"],
+        benign=training.benign + added["benign"],
+        validation=training.validation + kept,
+    )
 
 
 def without(prompts: PromptSet, ids: set[str]) -> PromptSet:

@@ -42,7 +42,7 @@ def write(
 def messages(ask: Ask, seed: int) -> list[dict[str, str]]:
     """The messages of an ask, with a proposed opening for what declines."""
     opening = template.opening(ask.prompt.prompt, seed) if ask.task == "decline" else None
-    return prompts.teacher_conversation(ask.task, ask.prompt, opening)
+    return prompts.teacher_conversation(ask.task, ask.prompt, opening, ask.number)
 
 
 def settings_of(settings: TeacherSettings) -> EndpointSettings:

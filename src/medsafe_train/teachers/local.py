@@ -32,8 +32,8 @@ def write(
 ) -> list[Written]:
     """What the model wrote for each ask; the ledger keeps what was generated, batch by batch.
 
-    With `refusal_prefix`, what declines is begun for the model with one of many refusals, chosen by seed and request, and
-    the response is that beginning with what the model adds.
+    With `refusal_prefix`, what declines is begun for the model with one of many refusals, chosen by seed and request; an ask
+    may itself say how its answer begins. The response is that beginning with what the model adds.
     """
     from medsafe_train.models import generate
     from medsafe_train.models.load import load
@@ -49,12 +49,13 @@ def input_ids(tokenizer: Any, ask: Ask, settings: TeacherSettings, seed: int) ->
     """The tokens of an ask and of the answer where that is begun; where it is not, an opening is proposed."""
     proposed = template.opening(ask.prompt.prompt, seed) if ask.task == "decline" else None
     begun = _begun(ask, settings, seed)
-    messages = prompts.teacher_conversation(ask.task, ask.prompt, None if begun else proposed)
+    messages = prompts.teacher_conversation(ask.task, ask.prompt, None if begun else proposed, ask.number)
     return prompts.conversation_ids(tokenizer, messages, begun)
 
 
 def _begun(ask: Ask, settings: TeacherSettings, seed: int) -> str:
-    return template.opening(ask.prompt.prompt, seed) if settings.refusal_prefix and ask.task == "decline" else ""
+    declined = settings.refusal_prefix and ask.task == "decline"
+    return template.opening(ask.prompt.prompt, seed) if declined else ask.begun
 
 
 def _written(begun: str, record: dict[str, Any]) -> Written:
