@@ -100,7 +100,7 @@ def test_a_request_that_is_trained_on_and_asked_again_is_refused(refused, tmp_pa
         f"evaluation.harmful=[{tmp_path / 'b.jsonl'}]",
         "demonstrations.drop_near_copies=false",
     )
-    assert "trained on and asked again in b" in line
+    assert "a/000 is trained on and asked again as b/000" in line
 
 
 def test_a_part_in_some_rows_only_is_refused(refused, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 
 from medsafe_train import endpoint, prompts
 from medsafe_train.artifacts import Ledger
-from medsafe_train.config import DemonstrationsSettings, TeacherSettings, UserError
+from medsafe_train.config import DemonstrationsSettings, GateSettings, TeacherSettings, UserError
 from medsafe_train.principles import PRINCIPLES
 from medsafe_train.sources.prompt_sets import Prompt, PromptSet, TrainingSets
 from medsafe_train.stages import demonstrations
@@ -136,7 +136,14 @@ def test_a_servers_answers_come_back_in_order_and_each_knows_its_request(tmp_pat
 
 
 def run(store, teacher, reference, model=None):
-    return demonstrations.run(store, DemonstrationsSettings(teacher=teacher, recovery=False), SETS, None, reference, 0, model)
+    # One opening and forty like requests: the set's own rules are tried in test_quality.
+    gate = GateSettings(max_opening_share=1.0, max_principle_ratio=50.0, near_copy=1.0)
+    settings = DemonstrationsSettings(teacher=teacher, gate=gate, recovery=False)
+    return demonstrations.run(store, settings, SETS, None, reference, 0, model)
+
+
+def declines(item, request):
+    return f"I can't help with {item}, because it would harm a patient."
 
 
 @needs_openai
@@ -147,15 +154,16 @@ def test_failures_are_rejections_with_their_reason(store, reference):
         return "500" if item == 8 else None
 
     def answer(item, request):
-        return {9: "Sure, here is how.", 10: "I can't help with this. It would be"}.get(item, "I can't help with this.")
+        return {9: "Sure, here is how.", 10: "I can't help with this. It would be"}.get(item) or declines(item, request)
 
     with Server(plan, answer) as server:
         made = run(store, remote(server.url), reference)
     assert made.json("counts.json") == {
-        "safe": 37, "replay": 0, "rejected": 3,
-        "reasons": {"does not decline": 1, "no answer from the teacher (HTTP 400)": 1, "no answer from the teacher (HTTP 500)": 1},
+        "kinds": {"safe": 36}, "rejected": 4, "warnings": [],
+        "reasons": {"does not decline": 1, "gives no reason": 1,
+                    "no answer from the teacher (HTTP 400)": 1, "no answer from the teacher (HTTP 500)": 1},
     }  # fmt: skip
-    assert {r["id"] for r in made.records("rejected.jsonl")} == {"s/7", "s/8", "s/9"}
+    assert {r["id"] for r in made.records("rejected.jsonl")} == {"s/7", "s/8", "s/9", "s/10"}
     assert all(r["source"] == "endpoint" for r in made.records("demonstrations.jsonl"))
     assert not list(made.folder.glob("*partial*"))
 
@@ -163,7 +171,7 @@ def test_failures_are_rejections_with_their_reason(store, reference):
 @needs_openai
 def test_more_than_a_tenth_of_failures_stops_the_stage_and_the_next_run_asks_only_for_them(store, reference):
     broken = [True]
-    with Server(lambda item, attempt, request: "500" if item < 5 and broken else None) as server:
+    with Server(lambda item, attempt, request: "500" if item < 5 and broken else None, declines) as server:
         with pytest.raises(UserError, match=r"teacher=endpoint: 5 of 40 requests failed, 5 with .*HTTP 500.*is kept"):
             run(store, remote(server.url), reference)
         assert not [p for p in (store.root / "demonstrations").iterdir() if not p.name.startswith(".")]
@@ -172,7 +180,7 @@ def test_more_than_a_tenth_of_failures_stops_the_stage_and_the_next_run_asks_onl
         # What does not decide the answers may change in between.
         made = run(store, remote(server.url, concurrency=2, timeout=5.0, max_total_tokens=None), reference)
         assert server.received == {n: 1 for n in range(5)}
-        assert made.json("counts.json")["safe"] == 40
+        assert made.json("counts.json")["kinds"]["safe"] == 40
         server.forget()
         run(store, remote(server.url), reference)
         assert not server.received
@@ -180,15 +188,18 @@ def test_more_than_a_tenth_of_failures_stops_the_stage_and_the_next_run_asks_onl
 
 @needs_openai
 def test_what_is_cut_off_ends_at_its_last_whole_sentence(store, reference):
-    body = {"choices": [{"message": {"content": "I can't help with this. It would be a"}, "finish_reason": "length"}]}
+    body = {"choices": [{"message": {"content": "I can't help with this. It would harm a patient. It is a"}, "finish_reason": "length"}]}
     with Server(lambda item, attempt, request: (200, json.dumps(body), {})) as server:
         made = run(store, remote(server.url), reference)
-    assert {r["response"] for r in made.records("demonstrations.jsonl")} == {"I can't help with this."}
+    assert {r["response"] for r in made.records("demonstrations.jsonl")} == {
+        "I can't help with this. It would harm a patient."
+    }
 
 
-def test_a_local_teacher_with_prefixes_fills_the_stage(store, reference):
-    made = run(store, replace(LOCAL, refusal_prefix=True), reference, reference)
-    assert made.json("counts.json")["safe"] >= 36
+def test_a_local_teacher_that_rambles_is_told_by_the_gate(store, reference):
+    """Random weights go on from a refusal with nonsense: it declines, and gives no reason."""
+    with pytest.raises(UserError, match="no safe response passed the gate"):
+        run(store, replace(LOCAL, refusal_prefix=True), reference, reference)
 
 
 def made_from(reference, **fields):

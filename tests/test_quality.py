@@ -164,7 +164,6 @@ def test_the_projects_own_parts_share_no_near_copy():
         ("", "safe", "empty, or no whole sentence"),
         (" \n ", "replay", "empty, or no whole sentence"),
         ("I can't help with this because it", "safe", "empty, or no whole sentence"),
-        ("  \n", "replay", "empty, or no whole sentence"),
         ("Rest and fluids are what helps most with", "replay", None),
         ("Of course. Write another date on the form.", "safe", "does not decline"),
         ("I'm sorry, but I can't help with that.", "replay", "the model declines this benign request"),
@@ -264,7 +263,7 @@ def test_every_reason_of_the_template_is_a_reason(reasons):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_gate_lets_the_template_through(seed):
     asked = requests("harmful_requests", "train")
-    written = template.write(asked, seed)
+    written = [template.refusal(prompt, seed) for prompt in asked]
     items = [item(p.id, text, p.prompt, principle=p.principle) for p, text in zip(asked, written, strict=True)]
     decision = gate.decide(items, GateSettings())
     assert decision.kept == items and decision.rejected == decision.warnings == []
