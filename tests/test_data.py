@@ -24,6 +24,7 @@ def rows(name):
 
 
 HARMFUL, BENIGN, GENERAL = rows("harmful_requests"), rows("benign_twins"), rows("general_requests")
+MORE_HARMFUL, MORE_BENIGN = rows("training_requests"), rows("training_twins")
 REPLAY, EVERYDAY = rows("replay_requests"), rows("everyday_requests")
 MEDICAL, ABSTRACT = rows("medical_questions"), rows("abstract_questions")
 PRINCIPLES = range(1, 10)
@@ -214,6 +215,17 @@ def test_no_near_copies_among_questions(name):
 
 def test_no_near_copies_among_abstracts():
     assert near_within([row["abstract"] for row in ABSTRACT], 0.6) == []
+
+
+def test_the_second_batch_is_paired_balanced_and_new():
+    """900 pairs for training: a twin each, all principles, no near-copy of what our own sets measure."""
+    twins = {row["pair"]: row for row in MORE_BENIGN}
+    assert len(MORE_HARMFUL) == len(MORE_BENIGN) == len(twins) == 900
+    assert Counter(row["principle"] for row in MORE_HARMFUL) == dict.fromkeys(PRINCIPLES, 100)
+    assert all(row["part"] == "train" and row["prompt"] != twins[row["pair"]]["prompt"] for row in MORE_HARMFUL)
+    assert not {row["pair"] for row in MORE_HARMFUL} & {row["pair"] for row in HARMFUL}
+    asked = [row["prompt"] for row in HARMFUL + BENIGN if row["part"] == "test"] + [row["prompt"] for row in GENERAL]
+    assert near([row["prompt"] for row in MORE_HARMFUL + MORE_BENIGN], asked, 0.6) == []
 
 
 def test_what_is_far_from_the_border_is_far_from_what_is_measured():

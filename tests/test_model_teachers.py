@@ -188,7 +188,14 @@ def test_more_than_a_tenth_of_failures_stops_the_stage_and_the_next_run_asks_onl
 
 @needs_openai
 def test_what_is_cut_off_ends_at_its_last_whole_sentence(store, reference):
-    body = {"choices": [{"message": {"content": "I can't help with this. It would harm a patient. It is a"}, "finish_reason": "length"}]}
+    body = {
+        "choices": [
+            {
+                "message": {"content": "I can't help with this. It would harm a patient. It is a"},
+                "finish_reason": "length",
+            }
+        ]
+    }
     with Server(lambda item, attempt, request: (200, json.dumps(body), {})) as server:
         made = run(store, remote(server.url), reference)
     assert {r["response"] for r in made.records("demonstrations.jsonl")} == {
