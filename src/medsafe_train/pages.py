@@ -34,7 +34,7 @@ def tables(report: dict[str, Any]) -> list[Page]:
 
 def rows(report: dict[str, Any], principles: bool) -> list[tuple[str, ...]]:
     """(what, before, after, difference, items) for the main figures or those by principle."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for key, figure in report["figures"].items():
         arm, kind, name, metric = key.split("/")
         by_principle = "_principle_" in metric
@@ -46,7 +46,7 @@ def rows(report: dict[str, Any], principles: bool) -> list[tuple[str, ...]]:
 
 
 def _beside(report: dict[str, Any]) -> list[tuple[str, ...]]:
-    found = []
+    found: list[tuple[str, ...]] = []
     for key, after in report["figures"].items():
         arm, kind, name, metric = key.split("/")
         if arm != "after" or metric not in BESIDE:
