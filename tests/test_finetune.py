@@ -313,6 +313,12 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
     assert losses(halved) == pytest.approx(losses(whole), abs=2e-3)
 
 
+@pytest.mark.parametrize(("size", "bite", "steps"), [(4, 2, 6), (6, 3, 6), (5, 1, 15), (9, 3, 9)])
+def test_smaller_bites_make_up_the_same_batch(size, bite, steps):
+    made = training.halved(FinetuneSettings(per_device_train_batch_size=size, gradient_accumulation_steps=3))
+    assert (made.per_device_train_batch_size, made.gradient_accumulation_steps) == (bite, steps)
+
+
 def test_out_of_memory_with_a_single_row_says_what_to_do():
     with pytest.raises(UserError, match="gradient_checkpointing"):
         training.halved(FinetuneSettings(per_device_train_batch_size=1))

@@ -10,6 +10,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +91,16 @@ def run(
 
 
 def halved(settings: FinetuneSettings) -> FinetuneSettings:
-    """The same batch in bites of half the size; UserError when a bite is a single row already."""
-    from dataclasses import replace
-
+    """The same batch in bites of half the size, or of the next size that divides it; UserError for a single row."""
     if settings.per_device_train_batch_size == 1:
         raise UserError(
             "out of memory with a single row: set finetune.gradient_checkpointing=true, model.quantization=nf4 or a lower "
             "finetune.max_length"
         )
-    half = settings.per_device_train_batch_size // 2
-    whole = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
-    return replace(settings, per_device_train_batch_size=half, gradient_accumulation_steps=-(-whole // half))
+    size = settings.per_device_train_batch_size
+    bite = next(n for n in range(size // 2, 0, -1) if size % n == 0)
+    steps = settings.gradient_accumulation_steps * (size // bite)
+    return replace(settings, per_device_train_batch_size=bite, gradient_accumulation_steps=steps)
 
 
 def _train(
@@ -132,10 +132,12 @@ def _train(
             weight.data = weight.data.float()
     with freed_memory_kept():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if watch.stopped:
+    if watch.stopped and trainer.state.global_step < trainer.state.max_steps:
         raise SystemExit(128 + signal.SIGTERM)
     artifacts.write_jsonl(folder / "training.jsonl", [_entry(e) for e in trainer.state.log_history if "loss" in e])
     _save_adapter(folder, trained, tokenizer, model)
+    if watch.stopped:  # at the last update: nothing is lost, and what comes next is not begun
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 @contextmanager
@@ -239,8 +241,6 @@ def _watch() -> Any:
             if self.stopped and state.global_step < state.max_steps:
                 progress.warn(f"SIGTERM: checkpoint at step {state.global_step}; the same command goes on from there")
                 control.should_save = control.should_training_stop = True
-            else:
-                self.stopped = False
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
             loss = (logs or {}).get("loss")
