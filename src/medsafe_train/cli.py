@@ -18,7 +18,8 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from medsafe_train.config import Config, UserError, contradictions, shipped
+from medsafe_train.config import Config, UserError, shipped
+from medsafe_train.contradictions import contradictions
 
 ENVIRONMENT = {
     # Hydra shortens errors and exits with 1 by itself; the door does both, so it wants the exception.

@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -122,16 +123,16 @@ def _train(
         progress.say(f"goes on from step {resume.name.rpartition('-')[2]}")
     tokenizer = load_tokenizer(model)
     tokenizer.padding_side = "right"
-    watch = _watch()
-    trainer = build(settings, checkpoints, tokenizer, watch)
-    trainer.remove_callback(PrinterCallback)
-    trained: Any = trainer.model
-    for weight in trained.parameters():
-        # TRL casts a quantised model's adapter to bfloat16, but not again after a resume: float32 in both cases.
-        if weight.requires_grad:
-            weight.data = weight.data.float()
-    with freed_memory_kept():
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with _watch() as watch:
+        trainer = build(settings, checkpoints, tokenizer, watch)
+        trainer.remove_callback(PrinterCallback)
+        trained: Any = trainer.model
+        for weight in trained.parameters():
+            # TRL casts a quantised model's adapter to bfloat16, but not again after a resume: float32 in both cases.
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+        with freed_memory_kept():
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if watch.stopped and trainer.state.global_step < trainer.state.max_steps:
         raise SystemExit(128 + signal.SIGTERM)
     artifacts.write_jsonl(folder / "training.jsonl", [_entry(e) for e in trainer.state.log_history if "loss" in e])
@@ -226,11 +227,23 @@ def _watch() -> Any:
 
     class Watch(TrainerCallback):
         stopped = False
+        bar: Any = None
+
+        def __enter__(self) -> Watch:
+            self.before = None
+            if threading.current_thread() is threading.main_thread():  # Python takes signals nowhere else
+                self.before = signal.signal(signal.SIGTERM, self._stop)
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            if self.before is not None:
+                signal.signal(signal.SIGTERM, self.before)
+            if self.bar is not None:
+                self.bar.close()
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             self.bar = progress.bar(state.max_steps, "fine-tuning", "update")
             self.bar.update(state.global_step)
-            self.before = signal.signal(signal.SIGTERM, self._stop)
 
         def _stop(self, *_: Any) -> None:
             self.stopped = True
@@ -250,9 +263,5 @@ def _watch() -> Any:
                     raise UserError(
                         f"loss is {loss} at step {state.global_step}: lower finetune.learning_rate; nothing was published"
                     )
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            self.bar.close()
-            signal.signal(signal.SIGTERM, self.before)
 
     return Watch()

@@ -1,0 +1,273 @@
+"""What in a configuration cannot be meant: found all at once, before anything is read or loaded."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from medsafe_train.config import (
+    Config,
+    DemonstrationsSettings,
+    Device,
+    Dtype,
+    FinetuneSettings,
+    GateSettings,
+    GenerateMethod,
+    GenerateSettings,
+    Method,
+    ModelSettings,
+    Quantization,
+    TeacherSettings,
+    shipped,
+)
+
+
+def contradictions(config: Config) -> list[str]:
+    """What in a configuration cannot be meant, a sentence each with the next step; empty when all is well."""
+    d, f = config.demonstrations, config.finetune
+    return [
+        *_numbers(config),
+        *_model(config.model, config.device),
+        *_prompt_sets(config),
+        *_demonstrations(d, f),
+        *_gate(d.gate),
+        *_teacher(d.teacher, f.max_length),
+        *_generate(d.generate, d.teacher),
+        *_finetune(f),
+    ]
+
+
+def _wrong(rules: list[tuple[bool, str]]) -> list[str]:
+    return [text for good, text in rules if not good]
+
+
+def _numbers(config: Config) -> list[str]:
+    f, e, d, q, g = (
+        config.finetune,
+        config.evaluation,
+        config.demonstrations,
+        config.medical_qa,
+        config.demonstrations.gate,
+    )
+    above = {
+        "finetune.r": f.r,
+        "finetune.per_device_train_batch_size": f.per_device_train_batch_size,
+        "finetune.gradient_accumulation_steps": f.gradient_accumulation_steps,
+        "finetune.max_length": f.max_length,
+        "finetune.save_steps": f.save_steps,
+        "finetune.first_tokens_weight": f.first_tokens_weight,
+        "finetune.lora_alpha": f.lora_alpha,
+        "finetune.num_train_epochs": f.num_train_epochs,
+        "finetune.learning_rate": f.learning_rate,
+        "finetune.beta": f.beta,
+        "finetune.dpo_learning_rate": f.dpo_learning_rate,
+        "finetune.dpo_epochs": f.dpo_epochs,
+        "evaluation.max_new_tokens": e.max_new_tokens,
+        "evaluation.prefill_tokens": e.prefill_tokens,
+        "evaluation.batch_tokens": e.batch_tokens,
+        "demonstrations.max_new_tokens": d.max_new_tokens,
+        "medical_qa.batch_tokens": q.batch_tokens,
+        "demonstrations.gate.max_words": g.max_words,
+    }
+    limits = {
+        "demonstrations.limit": d.limit,
+        "demonstrations.benign_limit": d.benign_limit,
+        "demonstrations.replay_limit": d.replay_limit,
+        "finetune.updates": f.updates,
+        "evaluation.limit": e.limit,
+        "medical_qa.limit": q.limit,
+    }
+    not_below = {
+        "seed": config.seed,
+        "finetune.warmup_steps": f.warmup_steps,
+        "finetune.first_tokens": f.first_tokens,
+        "evaluation.kl_limit": e.kl_limit,
+        "demonstrations.gate.min_words": g.min_words,
+        **{
+            f"finetune.mix.{name}": getattr(f.mix, name)
+            for name in ("safe", "benign", "replay", "recovery", "recovery_benign")
+        },
+    }
+    return [
+        *(f"{name}={number} must be above 0" for name, number in above.items() if not number > 0),
+        *(
+            f"{name}={limit} must be above 0; leave it unset for all"
+            for name, limit in limits.items()
+            if limit is not None and limit <= 0
+        ),
+        *(f"{name}={number} must not be below 0" for name, number in not_below.items() if not number >= 0),
+        *_wrong([
+            (0 <= f.lora_dropout < 1, f"finetune.lora_dropout={f.lora_dropout} must be in [0, 1)"),
+            (0 <= d.validation < 1, f"demonstrations.validation={d.validation} must be in [0, 1)"),
+            (0 < d.near_copy_threshold <= 1, f"demonstrations.near_copy_threshold={d.near_copy_threshold} must be in (0, 1]"),
+            (0 <= config.judge.min_coverage <= 1, f"judge.min_coverage={config.judge.min_coverage} must be in [0, 1]"),
+        ]),
+    ]  # fmt: skip
+
+
+def _model(m: ModelSettings, device: Device) -> list[str]:
+    names = ", ".join(sorted(p.stem for p in (shipped("conf") / "model").glob("*.yaml")))
+    return _wrong([
+        (
+            m.path is not None,
+            f"no model is named: add +recipe=quickstart, model=NAME ({names}) or model.path=FOLDER_OR_HUB_ID",
+        ),
+        (
+            not (m.quantization is Quantization.nf4 and m.dtype is Dtype.float32),
+            "model.quantization=nf4 with model.dtype=float32: compute in bfloat16 or float16 (model.dtype=auto)",
+        ),
+        (
+            not (device is Device.cpu and m.dtype is Dtype.float16),
+            "model.dtype=float16 on device=cpu is slow and inexact: use float32 (model.dtype=auto) or bfloat16",
+        ),
+    ])  # fmt: skip
+
+
+def _prompt_sets(config: Config) -> list[str]:
+    d, e = config.demonstrations, config.evaluation
+    found = _wrong([
+        (
+            bool(d.harmful) or d.generate.per_principle > 0,
+            "demonstrations.harmful is empty: name a prompt set, for example [harmful_requests], or set "
+            "demonstrations.generate.per_principle",
+        ),
+        (bool(e.harmful or e.benign), "evaluation.harmful and evaluation.benign are both empty: nothing to measure"),
+    ])  # fmt: skip
+    for both in set(e.harmful) & set(e.benign):
+        found.append(f"{both} is in both evaluation.harmful and evaluation.benign: a request cannot be both")
+    named = {"harmful": d.harmful, "benign": d.benign, "replay": d.replay}
+    for one, other in (("harmful", "benign"), ("harmful", "replay"), ("benign", "replay")):
+        for both in set(named[one]) & set(named[other]):
+            found.append(f"{both} is in both demonstrations.{one} and demonstrations.{other}: name it in one of them")
+    return found
+
+
+def _demonstrations(d: DemonstrationsSettings, f: FinetuneSettings) -> list[str]:
+    return _wrong([
+        (
+            len(f.scales) <= 1 or d.validation > 0,
+            f"finetune.scales={f.scales} are to be tried on requests kept from training, but demonstrations.validation=0: raise it",
+        ),
+        (
+            f.method is Method.sft or d.recovery,
+            f"finetune.method={f.method.value} needs answers to prefer others to: set demonstrations.recovery=true",
+        ),
+        (
+            d.max_new_tokens < f.max_length,
+            f"demonstrations.max_new_tokens={d.max_new_tokens} leaves no room for the prompt in "
+            f"finetune.max_length={f.max_length}: raise max_length",
+        ),
+    ])  # fmt: skip
+
+
+def _gate(g: GateSettings) -> list[str]:
+    at = "demonstrations.gate"
+    return _wrong([
+        *(
+            (0 < share <= 1, f"{at}.{name}={share} must be above 0 and at most 1, which lets most through")
+            for name, share in {"near_copy": g.near_copy, "max_opening_share": g.max_opening_share}.items()
+        ),
+        (
+            g.max_principle_ratio >= 1,
+            f"{at}.max_principle_ratio={g.max_principle_ratio} must be 1 or more; 1: as many of each principle",
+        ),
+        (
+            g.min_words <= g.max_words or g.max_words <= 0,
+            f"{at}.min_words={g.min_words} is above max_words={g.max_words}: no response could pass",
+        ),
+    ])  # fmt: skip
+
+
+def _finetune(f: FinetuneSettings) -> list[str]:
+    targets = f.target_modules
+    listed = isinstance(targets, list) and bool(targets) and all(isinstance(t, str) for t in targets)
+    return _wrong([
+        (f.mix.safe + f.mix.recovery > 0, "finetune.mix holds no refusals: raise finetune.mix.safe above 0"),
+        (bool(f.scales), "finetune.scales is empty: name at least one strength, [1.0] for the adapter as trained"),
+        (all(scale > 0 for scale in f.scales), f"finetune.scales={f.scales} must be above 0"),
+        (len(set(f.scales)) == len(f.scales), f"finetune.scales={f.scales} names a strength twice: name each once"),
+        (
+            not (f.train_on_prompt and f.first_tokens_weight != 1),
+            f"finetune.first_tokens_weight={f.first_tokens_weight} weighs answers, and finetune.train_on_prompt=true trains on "
+            "the prompt too: set one of them back",
+        ),
+        (
+            targets == "all-linear" or listed,
+            f"finetune.target_modules={targets!r} must be all-linear or a list of module names, for example [q_proj,v_proj]",
+        ),
+        (
+            f.layers_to_transform is None or targets != "all-linear",
+            "finetune.layers_to_transform needs finetune.target_modules as a list, for example [q_proj,v_proj]",
+        ),
+    ])  # fmt: skip
+
+
+def _teacher(t: TeacherSettings, max_length: int) -> list[str]:
+    at, remote, local = "demonstrations.teacher", t.name == "endpoint", t.name == "local"
+    # What is set for another teacher than the one chosen was meant to choose it.
+    strays = [(not t.base_url or remote, f"{at}.base_url is set, but the teacher is {t.name}: add teacher=endpoint")]
+    strays.append((not t.refusal_prefix or local, f"{at}.refusal_prefix=true needs teacher=local, not {t.name}"))
+    strays.append((not t.model or remote or local, f"{at}.model={t.model} needs teacher=local or teacher=endpoint"))
+    strays.append((not t.revision or not local or bool(t.model), f"{at}.revision={t.revision} needs {at}.model"))
+    found = [text for good, text in strays if not good]
+    if remote:
+        found += _endpoint(t, at)
+    if (remote or local) and t.max_new_tokens >= max_length:
+        found.append(
+            f"{at}.max_new_tokens={t.max_new_tokens} leaves no room for the prompt in "
+            f"finetune.max_length={max_length}: raise max_length"
+        )
+    for name in ("concurrency", "timeout", "max_new_tokens", "max_total_tokens"):
+        value = getattr(t, name)
+        if value is not None and not 0 < value < float("inf"):
+            found.append(f"{at}.{name}={value} must be above 0")
+    for name in ("max_retries", "temperature"):
+        value = getattr(t, name)
+        if value is not None and not 0 <= value < float("inf"):
+            found.append(f"{at}.{name}={value} must not be below 0")
+    return found
+
+
+def _generate(g: GenerateSettings, t: TeacherSettings) -> list[str]:
+    at, begun = "demonstrations.generate", g.method is GenerateMethod.affirmative_prefix
+    found = [f"{at}.{name}={value} must be above 0" for name in ("batch", "max_new_tokens", "max_rounds")
+             if (value := getattr(g, name)) <= 0]  # fmt: skip
+    if g.per_principle < 0:
+        found.append(f"{at}.per_principle={g.per_principle} must not be below 0")
+    if not 1 <= g.harm_threshold <= 10:
+        found.append(f"{at}.harm_threshold={g.harm_threshold} must be from 1 to 10, as ratings are")
+    if begun and not g.per_principle:
+        found.append(f"{at}.method={g.method.value}, but no requests are generated: set {at}.per_principle above 0")
+    wanted = f"per_principle={g.per_principle}" if g.per_principle else "twins=true" if g.twins else ""
+    if wanted and t.name not in ("local", "endpoint"):
+        found.append(f"{at}.{wanted}: the teacher {t.name} writes no requests: add teacher=local or teacher=endpoint")
+    elif begun and t.name != "local":
+        found.append(f"{at}.method={g.method.value} begins the teacher's answers for it, which takes teacher=local")
+    return found
+
+
+def _endpoint(t: TeacherSettings, at: str) -> list[str]:
+    found = []
+    if not t.base_url:
+        found.append(f"teacher=endpoint needs {at}.base_url=ADDRESS, for example http://localhost:8000/v1")
+    # Neither value is repeated: what is wrong with it may be that it holds a secret.
+    elif not _is_plain_address(t.base_url):
+        found.append(
+            f"{at}.base_url must be http(s)://HOST/PATH without user, password or query: "
+            f"correct it, and put the key into the environment variable that {at}.api_key_env names"
+        )
+    if not t.model:
+        found.append(f"teacher=endpoint needs {at}.model=ID, by which the server knows the model")
+    if not re.fullmatch(r"[A-Za-z_]\w*", t.api_key_env):
+        found.append(f"{at}.api_key_env must be the name of an environment variable that holds the key, not the key")
+    return found
+
+
+def _is_plain_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # raises where it is no port
+    except ValueError:
+        return False
+    plain = not ("@" in parts.netloc or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
