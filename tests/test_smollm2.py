@@ -13,9 +13,9 @@ from tests.conftest import run_process
 )
 def test_smollm2_learns_to_decline(tmp_path):
     done = run_process(
-        "+recipe=quickstart", f"outputs={tmp_path}", "demonstrations.limit=18", "demonstrations.benign_limit=9", "demonstrations.max_new_tokens=24",
+        "+recipe=quickstart", f"outputs={tmp_path}", "demonstrations.limit=36", "demonstrations.benign_limit=9", "demonstrations.replay_limit=9", "demonstrations.max_new_tokens=24",
         "evaluation.limit=9", "evaluation.max_new_tokens=24", "medical_qa.limit=24", "medical_qa.benchmarks=[medical_questions]",
-        "finetune.num_train_epochs=2", "finetune.learning_rate=1e-3", "finetune.warmup_steps=0", "finetune.per_device_train_batch_size=4",
+        "finetune.num_train_epochs=3", "finetune.learning_rate=1e-3", "finetune.warmup_steps=0", "finetune.per_device_train_batch_size=4",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folder = next((tmp_path / "runs" / "quickstart").iterdir())

@@ -22,6 +22,7 @@ from medsafe_train.stages import (
     scale,
     verdicts,
 )
+from medsafe_train.stages.arm import Arm
 from medsafe_train.stages.report import Evaluation
 
 
@@ -36,11 +37,11 @@ def run(config: Config, folder: Path) -> None:
         training, store, model = inputs.data.training, inputs.store, inputs.model
         own = own_answers.run(store, config.demonstrations, training, model)
         demos = demonstrations.run(store, config.demonstrations, training, own, model, config.seed, inputs.teacher)
-        before = evaluate(config, inputs, adapter=None)
+        before = evaluate(config, inputs, Arm(model))
         trained = train(config, inputs, demos)
         adapter = scale.run(store, config.finetune, trained, training.validation, model)
         merged = checkpoint.run(store, demos, adapter, model) if config.finetune.merge else None
-        after = evaluate(config, inputs, adapter)
+        after = evaluate(config, inputs, Arm(model, adapter, merged))
         moved = distance(config, inputs, before, adapter)
         about, places = provenance.record(config, inputs, demos, before, trained, adapter, merged, after, folder)
         made = report.run(folder, about, inputs.data, before, after, moved, places)
@@ -67,20 +68,18 @@ def train(config: Config, inputs: Inputs, demos: Artifact) -> Artifact:
     return adapter
 
 
-def evaluate(config: Config, inputs: Inputs, adapter: Artifact | None) -> Evaluation:
-    """Everything that is measured of one model, the base model where there is no adapter."""
+def evaluate(config: Config, inputs: Inputs, arm: Arm) -> Evaluation:
+    """Everything that is measured of one model."""
     found = Evaluation()
     for prompts in inputs.data.sets:
-        answered = responses.run(inputs.store, config.evaluation, prompts, inputs.model, adapter)
+        answered = responses.run(inputs.store, config.evaluation, prompts, arm)
         found.responses[prompts.name] = answered
         found.verdicts[prompts.name] = verdicts.run(inputs.store, config.judge, answered)
         if responses.prefills(config.evaluation, prompts):
-            begun = responses.run(inputs.store, config.evaluation, prompts, inputs.model, adapter, prefilled=True)
+            begun = responses.run(inputs.store, config.evaluation, prompts, arm, prefilled=True)
             found.prefilled[prompts.name] = verdicts.run(inputs.store, config.judge, begun)
     for benchmark in inputs.data.benchmarks:
-        found.answers[benchmark.name] = medical_qa.run(
-            inputs.store, config.medical_qa, benchmark, inputs.model, adapter
-        )
+        found.answers[benchmark.name] = medical_qa.run(inputs.store, config.medical_qa, benchmark, arm)
     return found
 
 

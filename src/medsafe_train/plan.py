@@ -133,6 +133,7 @@ def _rows(
         scale,
         verdicts,
     )
+    from medsafe_train.stages.arm import Arm
 
     data = preflight.read_data(config)
     training, sets, benchmarks, f = data.training, data.sets, data.benchmarks, config.finetune
@@ -177,27 +178,30 @@ def _rows(
         tuned = store.place("scale", scale.made_from(f, tuned, training.validation, model))
         trained.append(("scale", f"{len(f.scales)} strengths tried on validation requests", tuned))
     base: dict[str, Artifact] = {}
-    for arm, adapter in (("base", None), ("fine-tuned", tuned)):
-        if adapter:
+    merged = store.place("checkpoint", checkpoint.made_from(tuned, model)) if f.merge else None
+    for arm in (Arm(model), Arm(model, tuned, merged)):
+        if arm.adapter:
             for stage in trained:
                 row(*stage)
-            if config.finetune.merge:
-                row("checkpoint", "merged", store.place("checkpoint", checkpoint.made_from(tuned, model)))
+            if merged:
+                row("checkpoint", "merged", merged)
         for s in sets:
             for begun in (False, True) if responses.prefills(config.evaluation, s) else (False,):
-                made = responses.made_from(config.evaluation, s, model, adapter, begun)
+                made = responses.made_from(config.evaluation, s, arm, begun)
                 how = ", begun with assent" if begun else ""
-                answered = row("responses", f"{arm}: {len(s.prompts)} of {s.name}{how}", store.place("responses", made))
+                answered = row(
+                    "responses", f"{arm.name}: {len(s.prompts)} of {s.name}{how}", store.place("responses", made)
+                )
                 judged = store.place("verdicts", verdicts.made_from(config.judge, answered))
-                row("verdicts", f"{arm}: {s.name}{how}", judged)
-                if adapter is None and not begun:
+                row("verdicts", f"{arm.name}: {s.name}{how}", judged)
+                if not arm.adapter and not begun:
                     base[s.name] = answered
-            if adapter and s.kind == "benign" and config.evaluation.kl_limit:
-                made = divergence.made_from(config.evaluation.kl_limit, base[s.name], model, adapter)
+            if arm.adapter and s.kind == "benign" and config.evaluation.kl_limit:
+                made = divergence.made_from(config.evaluation.kl_limit, base[s.name], model, arm.adapter)
                 row("divergence", f"from the base model on {s.name}", store.place("divergence", made))
         for b in benchmarks:
-            made = medical_qa.made_from(config.medical_qa, b, model, adapter)
-            row("medical_qa", f"{arm}: {len(b.questions)} of {b.name}", store.place("medical_qa", made))
+            made = medical_qa.made_from(config.medical_qa, b, arm)
+            row("medical_qa", f"{arm.name}: {len(b.questions)} of {b.name}", store.place("medical_qa", made))
     words = sum(len((q.context or "").split()) + len(q.question.split()) for b in benchmarks for q in b.questions)
     return {
         "rows": int(n_harmful * (f.mix.safe + f.mix.recovery) + n_benign * (f.mix.benign + f.mix.recovery_benign)),

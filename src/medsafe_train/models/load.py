@@ -22,12 +22,12 @@ class Loaded:
 
 
 # The model that was loaded last: stages that follow each other share it, and there is never a second one in memory.
-_last: dict[tuple[ModelReference, Path | None], Loaded] = {}
+_last: dict[tuple[ModelReference, Path | None, float | None], Loaded] = {}
 
 
-def load(reference: ModelReference, adapter: Path | None = None) -> Loaded:
-    """The model in evaluation mode; `adapter` is a folder that PEFT wrote."""
-    key = (reference, adapter)
+def load(reference: ModelReference, adapter: Path | None = None, merged_at: float | None = None) -> Loaded:
+    """The model in evaluation mode; `adapter` is a folder that PEFT wrote, `merged_at` the strength at which it is folded in."""
+    key = (reference, adapter, merged_at)
     if key not in _last:
         from transformers import GenerationConfig
 
@@ -38,11 +38,16 @@ def load(reference: ModelReference, adapter: Path | None = None) -> Loaded:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(adapter))
+        if merged_at is not None:
+            from peft.helpers import rescale_adapter_scale
+
+            with rescale_adapter_scale(model, merged_at):
+                model = model.merge_and_unload()
         stops = stop_ids(model, tokenizer, reference.prompt_format)
         # What a model's own configuration asks for (sampling, repetition penalties) would fill in what ours leaves open.
         own = GenerationConfig(eos_token_id=list(stops), pad_token_id=tokenizer.pad_token_id)
         model.generation_config = own
-        if adapter is not None:
+        if adapter is not None and merged_at is None:
             model.get_base_model().generation_config = own
         _last[key] = Loaded(model.eval(), tokenizer, stops)
     return _last[key]

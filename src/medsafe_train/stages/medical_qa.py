@@ -8,52 +8,45 @@ from typing import Any
 from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import MedicalQASettings
-from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources.questions import Benchmark, Question
+from medsafe_train.stages.arm import Arm
 
 VERSION = 1
 
 
-def made_from(
-    settings: MedicalQASettings, benchmark: Benchmark, model: ModelReference, adapter: Artifact | None
-) -> dict[str, Any]:
+def made_from(settings: MedicalQASettings, benchmark: Benchmark, arm: Arm) -> dict[str, Any]:
     """What decides the answers."""
-    reference = model.made_from()
+    made = arm.made_from()
     # Questions are asked as plain text, whatever the model's prompt format.
-    del reference["prompt_format"], reference["system_prompt"]
+    del made["model"]["prompt_format"], made["model"]["system_prompt"]
     return {
         "version": VERSION,
         "benchmark": benchmark.fingerprint(),
-        "model": reference,
-        "adapter": adapter.id if adapter else None,
+        **made,
         "batch_tokens": settings.batch_tokens,
     }
 
 
-def run(
-    store: Store, settings: MedicalQASettings, benchmark: Benchmark, model: ModelReference, adapter: Artifact | None
-) -> Artifact:
+def run(store: Store, settings: MedicalQASettings, benchmark: Benchmark, arm: Arm) -> Artifact:
     """An artifact with `answers.jsonl`: `id, choice, answer, correct, loglikelihoods` (natural logarithm) a question."""
     questions = {question.id: question for question in benchmark.questions}
 
     def build(folder: Path) -> None:
         from medsafe_train.models import loglikelihood
-        from medsafe_train.models.load import load
 
-        loaded = load(model, adapter.path("adapter") if adapter else None)
+        loaded = arm.load()
         items = [
             loglikelihood.Item(id, *prompts.question_ids(loaded.tokenizer, benchmark.style, question))
             for id, question in questions.items()
         ]
         ledger = Ledger(folder / "loglikelihoods.partial.jsonl")
-        loglikelihood.score(loaded, items, settings.batch_tokens, ledger, f"{arm} on {benchmark.name}")
+        loglikelihood.score(loaded, items, settings.batch_tokens, ledger, f"{arm.name} on {benchmark.name}")
         answers = [_answer(benchmark, questions[id], ledger.records[id]["loglikelihoods"]) for id in questions]
         artifacts.write_jsonl(folder / "answers.jsonl", answers)
         ledger.path.unlink()
 
-    arm = "fine-tuned" if adapter else "base"
-    with progress.stage("medical_qa", f"{arm} model answers {len(questions)} questions of {benchmark.name}"):
-        made = store.make("medical_qa", made_from(settings, benchmark, model, adapter), build)
+    with progress.stage("medical_qa", f"{arm.name} model answers {len(questions)} questions of {benchmark.name}"):
+        made = store.make("medical_qa", made_from(settings, benchmark, arm), build)
         correct = sum(answer["correct"] for answer in made.records("answers.jsonl"))
         progress.say(f"{correct} of {len(questions)} right")
     return made

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from medsafe_train.judges.refusal import label
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources.prompt_sets import PromptSet
 
-VERSION = 1
+VERSION = 2
 # Whether an answer declines shows in its first sentence or two.
-ANSWER_TOKENS = 32
+ANSWER_TOKENS = 24
 BATCH_TOKENS = 12288
 
 
@@ -76,24 +78,34 @@ def _curve(
     if len(settings.scales) == 1:
         nothing = statistics.rate([])
         return [{"scale": settings.scales[0], "harmful": nothing, "benign": nothing, "youden": 0.0, "sets": {}}]
-    from peft.helpers import rescale_adapter_scale
-
     from medsafe_train.models import generate
-    from medsafe_train.models.load import load
 
-    loaded = load(model, adapter.path("adapter"))
-    items = [
-        (f"{s.name}/{prompt.id}", model.prompt(loaded.tokenizer, prompt.prompt))
-        for s in validation
-        for prompt in s.prompts
-    ]
     points = []
     for scale in settings.scales:
         ledger = Ledger(folder / f"answers_{scale:g}.jsonl")
-        with rescale_adapter_scale(loaded.model, scale):
+        with _at(scale, adapter.path("adapter"), model) as loaded:
+            items = [
+                (f"{s.name}/{prompt.id}", model.prompt(loaded.tokenizer, prompt.prompt))
+                for s in validation
+                for prompt in s.prompts
+            ]
             generate.answer(loaded, items, ANSWER_TOKENS, BATCH_TOKENS, ledger, f"scale {scale:g}")
         points.append(_point(scale, validation, ledger))
     return points
+
+
+@contextmanager
+def _at(scale: float, adapter: Path, model: ModelReference) -> Iterator[Any]:
+    from medsafe_train.models.load import load
+
+    if model.quantization == "none":  # as the merged checkpoint will answer, and twice as fast on a CPU
+        yield load(model, adapter, merged_at=scale)
+        return
+    from peft.helpers import rescale_adapter_scale
+
+    loaded = load(model, adapter)
+    with rescale_adapter_scale(loaded.model, scale):
+        yield loaded
 
 
 def _point(scale: float, validation: list[PromptSet], ledger: Ledger) -> dict[str, Any]:
