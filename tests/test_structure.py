@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each room and its height; a file imports only from lower rooms, or from its own where OWN says so.
 HEIGHT = {
     "config": 0,
+    "contradictions": 1,
     "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "progress": 1, "principles": 1, "markdown": 1,
     "pages": 2,
     "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2,
