@@ -188,7 +188,7 @@ def train_paper(job: Job, folder: Path) -> Path:
     from medsafe_train.models.load import load_tokenizer
 
     tokenizer, half = load_tokenizer(job.reference), job.reference.device == "cuda"  # the tokenizer pads on the left
-    rows, _ = finetune.training_rows(job.train, job.reference, CUTOFF, train_on_prompt=True)
+    rows, _ = finetune.training_rows(job.train, job.reference, replace(job.settings, train_on_prompt=True))
     dtype = torch.float16 if half else torch.float32
     model = AutoModelForCausalLM.from_pretrained(
         job.reference.folder, dtype=dtype, device_map={"": 0} if half else None
@@ -255,7 +255,7 @@ def heldout_loss(job: Job, adapter: Path | None) -> float:
     from transformers import AutoModelForCausalLM
 
     device = job.reference.device
-    rows, _ = finetune.training_rows(job.heldout, job.reference, CUTOFF)
+    rows, _ = finetune.training_rows(job.heldout, job.reference, job.settings)
     model: Any = AutoModelForCausalLM.from_pretrained(job.reference.folder, dtype=torch.float32)
     model = (model if adapter is None else PeftModel.from_pretrained(model, str(adapter))).to(device).eval()
     total = count = 0.0

@@ -198,8 +198,11 @@ def test_a_half_written_checkpoint_is_not_used(tmp_path):
 
 
 def test_rows_train_the_answer_and_its_end_only(reference):
-    records = [{"request": "A request.", "response": "An answer."}, {"request": "x" * 400, "response": "Too long."}]
-    rows, dropped = finetune.training_rows(records, reference, 64)
+    records = [
+        {**SAFE, "request": "A request.", "response": "An answer."},
+        {**SAFE, "request": "x" * 400, "response": "Too long."},
+    ]
+    rows, dropped = finetune.training_rows(records, reference, FinetuneSettings(max_length=64))
     assert len(rows) == 1 and dropped == 1
     from medsafe_train.models.load import load_tokenizer
 
@@ -233,6 +236,9 @@ def test_qlora_on_a_cpu(store, demonstrations, change):
     assert merged_into.json("merge_check.json")["dtype"] == "float16"
 
 
+SAFE = {"kind": "safe", "source": "template"}
+
+
 # --- what is trained on, and how --------------------------------------------------------------------------------------
 
 
@@ -252,8 +258,8 @@ def test_a_recovery_trains_from_the_turn_on(reference):
     from medsafe_train.models.load import load_tokenizer
     from medsafe_train.prompts import prefilled_ids
 
-    record = {"request": "A request.", "response": "No, I can't.", "prefill": "Sure, here is"}
-    [row], _ = finetune.training_rows([record], reference, 256)
+    record = {**SAFE, "request": "A request.", "response": "No, I can't.", "prefill": "Sure, here is"}
+    [row], _ = finetune.training_rows([record], reference, FinetuneSettings())
     tokenizer = load_tokenizer(reference)
     trained = [id for id in row["labels"] if id != -100]
     assert tokenizer.decode(trained) == " No, I can't.<|end|>"
@@ -270,15 +276,72 @@ def test_a_recovery_trains_from_the_turn_on(reference):
     ],
 )
 def test_rows_that_would_train_something_else_are_refused(ids, labels, said):
-    finetune.guard([{"input_ids": [1, 5, 2], "labels": [-100, 5, 2]}], end=2, bos=1, vocabulary=50)
+    finetune.guard([{"input_ids": [1, 5, 2], "labels": [-100, 5, 2]}], [True], end=2, bos=1, vocabulary=50)
+    finetune.guard([{"input_ids": [1, 5, 6], "labels": [-100, 5, 6]}], [False], end=2, bos=1, vocabulary=50)
     with pytest.raises(UserError, match=said):
-        finetune.guard([{"input_ids": ids, "labels": labels}], end=2, bos=1, vocabulary=50)
+        finetune.guard([{"input_ids": ids, "labels": labels}], [True], end=2, bos=1, vocabulary=50)
 
 
 def test_the_paper_trains_on_the_prompt_too(reference):
-    records = [{"request": "A request.", "response": "An answer."}]
-    [row], _ = finetune.training_rows(records, reference, 256, train_on_prompt=True)
+    records = [{**SAFE, "request": "A request.", "response": "An answer."}]
+    [row], _ = finetune.training_rows(
+        records, reference, FinetuneSettings(train_on_prompt=True, first_tokens_weight=1.0)
+    )
     assert row["labels"] == row["input_ids"]
+
+
+def test_own_answers_are_distilled_and_cut_ones_do_not_end(reference):
+    from medsafe_train.models.load import load_tokenizer
+    from medsafe_train.models.soft import SOFT
+
+    own = {"kind": "benign", "source": "base", "request": "A request.", "response": "An answer", "ends": False}
+    rows, _ = finetune.training_rows(
+        [own, {**own, "coaxed": True}, {**own, "kind": "plain"}], reference, FinetuneSettings()
+    )
+    tokenizer = load_tokenizer(reference)
+    trained = [[id for id in row["labels"] if id != -100] for row in rows]
+    assert all(id >= SOFT for id in trained[0] + trained[2]) and max(trained[1]) < SOFT
+    assert [tokenizer.decode([id % SOFT for id in ids]) for ids in trained] == ["An answer", "An answer", " An answer"]
+    assert tokenizer.decode(rows[2]["input_ids"]).endswith("Question: A request.\nAnswer: An answer")
+    [row], _ = finetune.training_rows([own], reference, FinetuneSettings(self_distillation=False))
+    assert row["labels"] == [id % SOFT if id != -100 else id for id in rows[0]["labels"]]
+
+
+def test_distillation_is_the_divergence_from_the_base(reference):
+    """At the start the adapter adds nothing, so there is nothing to lose; away from it, the loss is KL(base ‖ model)."""
+    import torch
+    from peft import get_peft_model
+
+    from medsafe_train.models.soft import SOFT
+    from medsafe_train.models.trainer import AnswerTrainer
+
+    settings = FinetuneSettings(r=4, first_tokens_weight=1.0, per_device_train_batch_size=2)
+    model = get_peft_model(training.base_model(settings, reference), training.lora_config(settings)).float()
+    trainer = AnswerTrainer.__new__(AnswerTrainer)
+    trainer._positions = None
+
+    class Plain:
+        @staticmethod
+        def unwrap_model(wrapped):
+            return wrapped
+
+    trainer.accelerator = Plain()
+    model.get_base_model().get_output_embeddings().register_forward_pre_hook(trainer._select)
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+    soft = torch.tensor([[False, True, True, False], [False, False, False, False]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    same = trainer._divergence(model, inputs, soft, trainer._logits(model, inputs, soft))
+    assert same.abs().max() < 1e-5
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.add_(0.5)
+    found = trainer._divergence(model, inputs, soft, trainer._logits(model, inputs, soft))
+    tuned = torch.log_softmax(model(**inputs).logits.float(), -1)[soft]
+    with model.disable_adapter():
+        base = torch.log_softmax(model(**inputs).logits.float(), -1)[soft]
+    expected = torch.nn.functional.kl_div(tuned, base, reduction="none", log_target=True).sum(-1)
+    assert expected.min() > 1e-3 and torch.allclose(found, expected, atol=1e-4) and SOFT > 1_000_000
 
 
 @pytest.mark.parametrize("changes", [{"use_dora": True}, {"use_rslora": True}])

@@ -191,12 +191,14 @@ class MixSettings:
     """Harmful requests, declined."""
     benign: float = 1.0
     """Benign requests near the border, answered as the base model does."""
-    replay: float = 0.6
+    replay: float = 0.8
     """Benign requests far from the border, answered as the base model does."""
-    recovery: float = 0.2
+    recovery: float = 0.4
     """Harmful requests whose answer has begun to comply and turns into a refusal; loss from the turn on."""
-    recovery_benign: float = 0.2
+    recovery_benign: float = 0.3
     """Benign requests near the border whose answer has begun with the same words and goes on as the base model does."""
+    plain: float = 0.3
+    """The replay again as plain text, as multiple-choice questions are asked; only with `self_distillation`."""
 
 
 @dataclass
@@ -234,6 +236,8 @@ class FinetuneSettings:
     """How many tokens at the beginning of an answer carry `first_tokens_weight`."""
     first_tokens_weight: float = 10.0
     """Their weight in the loss, beside 1 for the others: declining or answering is decided there. 1: plain loss."""
+    self_distillation: bool = True
+    """Where the base model's own answer is rehearsed, stay with all it might say next, not with the words it chose alone."""
     train_on_prompt: bool = False
     """Loss on the prompt too, as the paper's own fine-tuning has it."""
     beta: float = 0.1

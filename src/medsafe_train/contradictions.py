@@ -85,7 +85,7 @@ def _numbers(config: Config) -> list[str]:
         "demonstrations.gate.min_words": g.min_words,
         **{
             f"finetune.mix.{name}": getattr(f.mix, name)
-            for name in ("safe", "benign", "replay", "recovery", "recovery_benign")
+            for name in ("safe", "benign", "replay", "recovery", "recovery_benign", "plain")
         },
     }
     return [

@@ -120,8 +120,9 @@ def training_ids(
     response: str,
     system_prompt: str | None = None,
     prefill: str | None = None,
+    ends: bool = True,
 ) -> tuple[list[int], list[int]]:
-    """The tokens of a prompt and of its response with the end of turn.
+    """The tokens of a prompt and of its response, with the end of turn where the response `ends`.
 
     The first are exactly those of `prompt_ids`, or of `prefilled_ids` where the answer has begun: what is trained on is
     what evaluation sees.
@@ -133,7 +134,14 @@ def training_ids(
         response = response if text[-1].isspace() or response[:1].isspace() else f" {response}"
     else:
         prompt = prompt_ids(tokenizer, request, system_prompt)
-    return prompt, [*_continuation(tokenizer, text, prompt, response), end_of_turn_id(tokenizer, prompt_format)]
+    end = [end_of_turn_id(tokenizer, prompt_format)] if ends else []
+    return prompt, _continuation(tokenizer, text, prompt, response) + end
+
+
+def plain_ids(tokenizer: Any, request: str, response: str) -> tuple[list[int], list[int]]:
+    """The tokens of a request as plain text, the way questions are asked, and of a response without an end."""
+    context = tokenizer(f"Question: {_plain(tokenizer, request)}\nAnswer:")["input_ids"]
+    return context, tokenizer(f" {_plain(tokenizer, response)}", add_special_tokens=False)["input_ids"]
 
 
 def _continuation(tokenizer: Any, text: str, ids: list[int], more: str) -> list[int]:

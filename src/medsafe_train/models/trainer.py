@@ -7,12 +7,17 @@ from typing import Any
 import torch
 from trl import DPOTrainer, SFTTrainer
 
+from medsafe_train.models.soft import SOFT
+
 
 class AnswerTrainer(SFTTrainer):
     """SFTTrainer; `compute_loss` is the place that TRL names for a loss of one's own.
 
     Prompt tokens carry no loss, and their logits over the vocabulary cost as much as a third of a small model's
     forward pass: they are not computed. With `first_tokens_weight` 1 the loss equals SFTTrainer's.
+
+    Labels of SOFT and more mark tokens on which the model is to stay with its base: the loss there is KL(base ‖ model) over
+    the whole vocabulary, the base being the same model without its adapter (knowledge distillation, arXiv 1503.02531).
     """
 
     def __init__(self, *args: Any, first_tokens: int = 3, first_tokens_weight: float = 1.0, **more: Any):
@@ -37,12 +42,11 @@ class AnswerTrainer(SFTTrainer):
         labels = inputs.pop("labels")
         targets = torch.nn.functional.pad(labels, (0, 1), value=-100)[:, 1:]
         trained = targets != -100
-        self._positions = trained
-        try:
-            logits = model(**inputs, use_cache=False).logits.float()
-        finally:
-            self._positions = None
-        loss = torch.nn.functional.cross_entropy(logits, targets[trained], reduction="none")
+        logits = self._logits(model, inputs, trained)
+        soft = (targets >= SOFT)[trained]
+        loss = torch.nn.functional.cross_entropy(logits, targets[trained] % SOFT, reduction="none")
+        if soft.any():
+            loss = loss.masked_scatter(soft, self._divergence(model, inputs, targets >= SOFT, logits[soft]))
         weights = answer_weights(targets, self.first_tokens, self.first_tokens_weight)[trained]
         total = trained.sum() if num_items_in_batch is None else num_items_in_batch
         loss = (loss * weights).sum() / torch.as_tensor(total, device=loss.device).clamp(min=1)
@@ -50,6 +54,21 @@ class AnswerTrainer(SFTTrainer):
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         return loss
+
+    def _logits(self, model: Any, inputs: dict[str, Any], positions: torch.Tensor) -> torch.Tensor:
+        self._positions = positions
+        try:
+            logits: torch.Tensor = model(**inputs, use_cache=False).logits.float()
+            return logits
+        finally:
+            self._positions = None
+
+    def _divergence(self, model: Any, inputs: dict[str, Any], soft: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        rows = soft.any(-1)
+        chosen = {name: value[rows] for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+            base = torch.log_softmax(self._logits(model, chosen, soft[rows]), dim=-1)
+        return (base.exp() * (base - torch.log_softmax(logits, dim=-1))).sum(-1)
 
 
 class PairTrainer(DPOTrainer):

@@ -18,7 +18,7 @@ from medsafe_train.sources.prompt_sets import Prompt, PromptSet, TrainingSets, a
 from medsafe_train.teachers import TEACHERS, base, template
 from medsafe_train.teachers.ask import Ask
 
-VERSION = 2
+VERSION = 3
 WRITTEN = "written.partial.jsonl"
 # Share of requests that the teacher may leave without an answer.
 MOST_FAILED = 0.10
@@ -77,6 +77,7 @@ def run(
             raise UserError(f"no safe response passed the gate (mostly: {reasons[0][0]}): choose another teacher")
         if settings.recovery:
             kept = kept + _recoveries(kept, answers, model, seed)
+        kept = kept + _plain(kept)
         artifacts.write_jsonl(folder / "demonstrations.jsonl", kept)
         artifacts.write_jsonl(folder / "rejected.jsonl", rejected)
         artifacts.write_json(folder / "counts.json", {**_counts(kept, rejected), "warnings": decision.warnings})
@@ -125,7 +126,10 @@ def _benign(sets: TrainingSets, own: dict[str, dict[str, Any]], seed: int) -> li
     found = []
     for kind, requests in (("benign", asked(sets.benign)), ("replay", asked(sets.replay))):
         for id, prompt in requests.items():
-            made = _demonstration(id, prompt, _whole(**_text(own[id])), kind, "base")
+            made = _demonstration(id, prompt, "", kind, "base") | _own(own[id])
+            if again := own.get(f"again/{id}"):
+                answer = _own(again)
+                made |= {**answer, "response": f"{base.assent(prompt.prompt)} {answer['response']}", "coaxed": True}
             found.append({**made, "rejected": template.refusal(prompt, seed)})
     return found
 
@@ -163,17 +167,25 @@ def _assented(own: dict[str, dict[str, Any]], sets: TrainingSets) -> list[dict[s
     """For each benign request how the base model goes on from an assent."""
     return [
         {
-            **_demonstration(
-                f"{id}/assented", prompt, _whole(**_text(own[f"assented/{id}"])), "recovery_benign", "base"
-            ),
+            **_demonstration(f"{id}/assented", prompt, "", "recovery_benign", "base"),
+            **_own(own[f"assented/{id}"]),
             "prefill": base.assent(prompt.prompt),
         }
         for id, prompt in asked(sets.benign).items()
     ]
 
 
-def _text(answer: dict[str, Any]) -> dict[str, str]:
-    return {"response": answer["response"], "finish_reason": answer["finish_reason"]}
+def _own(answer: dict[str, Any]) -> dict[str, Any]:
+    # A cut answer stays cut: ended at its last whole sentence, it would teach the model to say one sentence and stop.
+    return {"response": answer["response"], "ends": answer["finish_reason"] != "length"}
+
+
+def _plain(kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {**item, "id": f"{item['id']}/plain", "kind": "plain"}
+        for item in kept
+        if item["kind"] == "replay" and not item.get("coaxed")
+    ]
 
 
 def _whole(response: str, finish_reason: str) -> str:

@@ -9,7 +9,7 @@ from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 1
+VERSION = 2
 
 
 def made_from(limit: int, base_responses: Artifact, model: ModelReference, adapter: Artifact) -> dict[str, Any]:
@@ -39,7 +39,12 @@ def run(
             (
                 record["id"],
                 *prompts.training_ids(
-                    loaded.tokenizer, model.prompt_format, record["prompt"], record["response"], model.system_prompt
+                    loaded.tokenizer,
+                    model.prompt_format,
+                    record["prompt"],
+                    record["response"],
+                    model.system_prompt,
+                    ends=record["finish_reason"] == "stop",
                 ),
             )
             for record in answered

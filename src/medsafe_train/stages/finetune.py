@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from medsafe_train.config import FinetuneSettings, MixSettings, UserError
 from medsafe_train.models import training
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 2
+VERSION = 3
 # Settings that change nothing of what this stage trains: how often it saves, and what comes after it.
 ELSEWHERE = ("save_steps", "merge", "method", "beta", "dpo_learning_rate", "dpo_epochs", "scales")
 
@@ -39,10 +39,11 @@ def run(
     A killed run goes on from its last whole checkpoint. Raises UserError when no demonstration fits into max_length
     or the loss is not finite.
     """
-    records = mixed(demonstrations.records("demonstrations.jsonl"), settings.mix, seed)
+    mix = settings.mix if settings.self_distillation else replace(settings.mix, plain=0.0)
+    records = mixed(demonstrations.records("demonstrations.jsonl"), mix, seed)
 
     def build(folder: Path) -> None:
-        rows, dropped = training_rows(records, model, settings.max_length, settings.train_on_prompt)
+        rows, dropped = training_rows(records, model, settings)
         if not (folder / "adapter").exists():
             _train(folder, rows, settings, model, seed)
         kinds = dict(Counter(record["kind"] for record in records))
@@ -76,45 +77,59 @@ def mixed(records: list[dict[str, Any]], mix: MixSettings, seed: int) -> list[di
 
 
 def training_rows(
-    records: list[dict[str, Any]], model: ModelReference, max_length: int, train_on_prompt: bool = False
+    records: list[dict[str, Any]], model: ModelReference, settings: FinetuneSettings
 ) -> tuple[list[dict[str, list[int]]], int]:
     """Token ids and labels of every demonstration that fits, and how many did not.
 
     The loss falls on the answer and its end of turn only, unless `train_on_prompt`; where an answer has begun, on what
-    follows. The tokens of the prompt are those of every evaluation.
+    follows. The tokens of the prompt are those of every evaluation. Labels of what is to be distilled have SOFT added.
     """
     from medsafe_train.models.load import load_tokenizer
+    from medsafe_train.models.soft import SOFT
 
     tokenizer = load_tokenizer(model)
     rows = []
+    ends = []
     for record in records:
-        prompt, answer = prompts.training_ids(
-            tokenizer,
-            model.prompt_format,
-            record["request"],
-            record["response"],
-            model.system_prompt,
-            record.get("prefill"),
-        )
-        if len(prompt) + len(answer) <= max_length:
-            rows.append(
-                {"input_ids": prompt + answer, "labels": (prompt if train_on_prompt else [-100] * len(prompt)) + answer}
-            )
+        prompt, answer = tokens(record, tokenizer, model)
+        if len(prompt) + len(answer) <= settings.max_length and answer:
+            soft = SOFT if settings.self_distillation and record["source"] == "base" and not record.get("coaxed") else 0
+            labels = (prompt if settings.train_on_prompt else [-100] * len(prompt)) + [id + soft for id in answer]
+            rows.append({"input_ids": prompt + answer, "labels": labels})
+            ends.append(record["kind"] != "plain" and record.get("ends", True))
     if not rows:
-        raise UserError(f"finetune.max_length={max_length} is shorter than every demonstration: raise it")
-    guard(rows, prompts.end_of_turn_id(tokenizer, model.prompt_format), tokenizer.bos_token_id, vocabulary(model))
+        raise UserError(f"finetune.max_length={settings.max_length} is shorter than every demonstration: raise it")
+    end = prompts.end_of_turn_id(tokenizer, model.prompt_format)
+    guard(rows, ends, end, tokenizer.bos_token_id, vocabulary(model))
     return rows, len(records) - len(rows)
 
 
-def guard(rows: list[dict[str, list[int]]], end: int, bos: int | None, vocabulary: int | None) -> None:
+def tokens(record: dict[str, Any], tokenizer: Any, model: ModelReference) -> tuple[list[int], list[int]]:
+    """The tokens of a demonstration's prompt, and those of its answer."""
+    if record["kind"] == "plain":
+        return prompts.plain_ids(tokenizer, record["request"], record["response"])
+    return prompts.training_ids(
+        tokenizer,
+        model.prompt_format,
+        record["request"],
+        record["response"],
+        model.system_prompt,
+        record.get("prefill"),
+        record.get("ends", True),
+    )
+
+
+def guard(
+    rows: list[dict[str, list[int]]], ends: list[bool], end: int, bos: int | None, vocabulary: int | None
+) -> None:
     """UserError for rows that would train something else than meant, silently.
 
-    Every row has to end with the trained `end` of turn, to begin with one BOS at most, and to hold no token beyond the
-    `vocabulary`, the rows of the embedding.
+    Every row has to end with the trained `end` of turn, unless its answer was cut (`ends`), to begin with one BOS at most,
+    and to hold no token beyond the `vocabulary`, the rows of the embedding.
     """
-    for number, row in enumerate(rows):
+    for number, (row, whole) in enumerate(zip(rows, ends, strict=True)):
         ids, labels = row["input_ids"], row["labels"]
-        if labels[-1] != end or all(label == -100 for label in labels[:-1]):
+        if (whole and (ids[-1] != end or labels[-1] == -100)) or all(label == -100 for label in labels[:-1]):
             raise UserError(f"row {number} trains no answer that ends with token {end}: check model.prompt_format")
         if bos is not None and ids[:2] == [bos, bos]:
             raise UserError(f"row {number} begins with two BOS tokens ({bos}): choose another model.prompt_format")

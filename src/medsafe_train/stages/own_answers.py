@@ -11,12 +11,14 @@ from typing import Any
 from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import DemonstrationsSettings
+from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
+from medsafe_train.judges.refusal import label
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources.prompt_sets import TrainingSets, asked
 from medsafe_train.teachers import base
 from medsafe_train.teachers.base import Ask
 
-VERSION = 1
+VERSION = 2
 
 
 def made_from(settings: DemonstrationsSettings, sets: TrainingSets, model: ModelReference) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def made_from(settings: DemonstrationsSettings, sets: TrainingSets, model: Model
     return {
         "version": VERSION,
         "base_version": base.VERSION,
+        "judge_version": JUDGE_VERSION,
         **{kind: [[prompts.name, prompts.fingerprint()] for prompts in getattr(sets, kind)] for kind in kinds},
         "recovery": settings.recovery,
         "model": model.made_from(),
@@ -35,7 +38,8 @@ def made_from(settings: DemonstrationsSettings, sets: TrainingSets, model: Model
 def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, model: ModelReference) -> Artifact | None:
     """An artifact with `answers.jsonl`: `id, response, finish_reason`; None where nothing is asked.
 
-    Ids are `set/id` for benign requests; with `recovery` also `complied/set/id` for harmful ones and `assented/set/id`
+    Ids are `set/id` for benign requests, and `again/set/id`, with an answer made to begin with assent, for those that the model
+    declines: left out, they would be the ones it goes on declining. With `recovery` also `complied/set/id` for harmful ones and `assented/set/id`
     for benign ones whose answer is made to begin with assent.
     """
     asks = _asks(settings, sets)
@@ -45,6 +49,10 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
     def build(folder: Path) -> None:
         ledger = Ledger(folder / "answers.partial.jsonl")
         answers = base.answer(asks, model, settings.max_new_tokens, ledger, "base model answers")
+        benign = asked(sets.benign) | asked(sets.replay)
+        declined = [id for id in benign if label(answers[id]["response"]) != "compliance"]
+        again = [Ask(f"again/{id}", benign[id].prompt, base.assent(benign[id].prompt)) for id in declined]
+        answers |= base.answer(again, model, settings.max_new_tokens, ledger, "once more, what it declined")
         artifacts.write_jsonl(folder / "answers.jsonl", answers.values())
         ledger.path.unlink(missing_ok=True)
 

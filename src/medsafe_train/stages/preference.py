@@ -17,7 +17,7 @@ from medsafe_train.config import FinetuneSettings, UserError
 from medsafe_train.models import training
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 1
+VERSION = 2
 ELSEWHERE = (
     "save_steps", "merge", "method", "scales", "learning_rate", "num_train_epochs", "updates", "packing", "mix",
     "first_tokens", "first_tokens_weight", "train_on_prompt",
@@ -77,8 +77,10 @@ def pairs(records: list[dict[str, Any]], model: ModelReference, max_length: int)
     rows = []
     for record in records:
         ids = [
-            prompts.training_ids(tokenizer, model.prompt_format, record["request"], answer, model.system_prompt)
-            for answer in (record["response"], record["rejected"])
+            prompts.training_ids(
+                tokenizer, model.prompt_format, record["request"], answer, model.system_prompt, ends=ends
+            )
+            for answer, ends in ((record["response"], record.get("ends", True)), (record["rejected"], True))
         ]
         if all(len(prompt) + len(answer) <= max_length for prompt, answer in ids):
             rows.append({"prompt_ids": ids[0][0], "chosen_ids": ids[0][1], "rejected_ids": ids[1][1]})
