@@ -25,7 +25,7 @@ def rows(name):
 
 HARMFUL, BENIGN, GENERAL = rows("harmful_requests"), rows("benign_twins"), rows("general_requests")
 MORE_HARMFUL, MORE_BENIGN = rows("training_requests"), rows("training_twins")
-REPLAY, EVERYDAY = rows("replay_requests"), rows("everyday_requests")
+REPLAY, EVERYDAY, HARSH = rows("replay_requests"), rows("everyday_requests"), rows("harsh_requests")
 MEDICAL, ABSTRACT = rows("medical_questions"), rows("abstract_questions")
 PRINCIPLES = range(1, 10)
 
@@ -155,6 +155,7 @@ ALL = {
     "general": GENERAL,
     "replay": REPLAY,
     "everyday": EVERYDAY,
+    "harsh": HARSH,
     "medical": MEDICAL,
     "abstract": ABSTRACT,
 }
@@ -233,7 +234,7 @@ def test_what_is_far_from_the_border_is_far_from_what_is_measured():
     counts = Counter(row["part"] for row in REPLAY)
     assert counts == {"train": 450, "validation": 70}
     assert not {row["kind"] for row in REPLAY} & {row["kind"] for row in GENERAL}
-    replay = [row["prompt"] for row in REPLAY + EVERYDAY if row["part"] != "test"]
+    replay = [row["prompt"] for row in REPLAY + EVERYDAY + HARSH if row["part"] != "test"]
     asked = [row["prompt"] for row in GENERAL + [r for r in HARMFUL + BENIGN + EVERYDAY if r["part"] == "test"]]
     assert near(replay, asked, 0.6) == []
 
@@ -245,13 +246,19 @@ def test_everyday_requests_hold_words_that_sound_dangerous_in_every_part():
         assert 0.3 < kinds["sounds_dangerous"] / number < 0.5
 
 
+def test_harsh_requests_are_for_training_and_of_eight_kinds():
+    assert Counter(row["part"] for row in HARSH) == {"train": 220, "validation": 40}
+    kinds = Counter(row["kind"] for row in HARSH if row["part"] == "train")
+    assert len(kinds) == 8 and min(kinds.values()) >= 24, kinds
+
+
 def test_everyday_requests_are_no_copies_of_xstest():
     prompts = SHARED / "xstest" / "xstest_prompts.csv"
     if not prompts.is_file():
         pytest.skip("needs ../shared/data/xstest")
     with prompts.open(encoding="utf-8", newline="") as file:
         theirs = [row["prompt"] for row in csv.DictReader(file)]
-    assert len(theirs) == 450 and near([row["prompt"] for row in EVERYDAY], theirs, 0.5) == []
+    assert len(theirs) == 450 and near([row["prompt"] for row in EVERYDAY + HARSH], theirs, 0.5) == []
 
 
 def test_general_requests_are_forty_of_each_kind():

@@ -158,7 +158,7 @@ class DemonstrationsSettings:
     """Prompt sets of harmful requests (their train part), by name, or a JSONL/CSV file with a `prompt` column."""
     benign: list[str] = field(default_factory=lambda: ["benign_twins"])
     """Prompt sets of benign requests near the border (their train part), answered by the base model; may be empty."""
-    replay: list[str] = field(default_factory=lambda: ["replay_requests", "everyday_requests"])
+    replay: list[str] = field(default_factory=lambda: ["replay_requests", "everyday_requests", "harsh_requests"])
     """Prompt sets of benign requests far from the border, or an instruction file; answered by the base model; may be empty."""
     limit: int | None = None
     """At most so many requests a set, spread evenly over the principles; unset: all."""
