@@ -496,7 +496,8 @@ def test_divergence_is_zero_for_an_adapter_that_does_nothing(store, demonstratio
         "responses",
         {"x": 1},
         lambda folder: artifacts.write_jsonl(
-            folder / "responses.jsonl", [{"id": "a", "prompt": "A request.", "response": "An answer of its own."}]
+            folder / "responses.jsonl",
+            [{"id": "a", "prompt": "A request.", "response": "An answer of its own.", "finish_reason": "stop"}],
         ),
     )
     values = [

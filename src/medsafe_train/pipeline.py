@@ -7,6 +7,7 @@ from pathlib import Path
 from medsafe_train import plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config, Method
+from medsafe_train.models.arm import Arm
 from medsafe_train.preflight import Inputs
 from medsafe_train.stages import (
     checkpoint,
@@ -22,7 +23,6 @@ from medsafe_train.stages import (
     scale,
     verdicts,
 )
-from medsafe_train.stages.arm import Arm
 from medsafe_train.stages.report import Evaluation
 
 

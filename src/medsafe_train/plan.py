@@ -120,6 +120,7 @@ def _rows(
     table: Table, config: Config, store: Store, model: ModelReference, teacher: ModelReference | None
 ) -> dict[str, int]:
     # The same chain of hashes as the stages compute, without making anything.
+    from medsafe_train.models.arm import Arm
     from medsafe_train.stages import (
         checkpoint,
         demonstrations,
@@ -133,7 +134,6 @@ def _rows(
         scale,
         verdicts,
     )
-    from medsafe_train.stages.arm import Arm
 
     data = preflight.read_data(config)
     training, sets, benchmarks, f = data.training, data.sets, data.benchmarks, config.finetune

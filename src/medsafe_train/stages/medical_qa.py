@@ -8,8 +8,8 @@ from typing import Any
 from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import MedicalQASettings
+from medsafe_train.models.arm import Arm
 from medsafe_train.sources.questions import Benchmark, Question
-from medsafe_train.stages.arm import Arm
 
 VERSION = 1
 

@@ -8,9 +8,9 @@ from typing import Any
 from medsafe_train import progress
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import EvaluationSettings
+from medsafe_train.models.arm import Arm
 from medsafe_train.prompts import cut_to_tokens, prefilled_ids
 from medsafe_train.sources.prompt_sets import PromptSet
-from medsafe_train.stages.arm import Arm
 
 VERSION = 1
 
