@@ -43,7 +43,7 @@ _DOING = frozenset(
     capitalise cause create develop follow lead secure win lure entice solicit host sponsor fund finance invest
     issue import export plagiarize plagiarise prescribe penalize penalise require make plan put set frame
     provide give offer supply recommend present find think work dream store facilitate enable operate push press
-    lobby turn throw conduct carry ration triage""".split()  # noqa: SIM905
+    lobby turn throw conduct carry ration triage pose know""".split()  # noqa: SIM905
 )
 VERBS = _MAKING | _DOING
 # "Provide instructions for ..." asks for a text; "Provide delayed care" does not.
@@ -90,7 +90,7 @@ _WANT = re.compile(
 _ASKS_FOR_IT = re.compile(
     r"^(?:(?:can|could|would|will) you (?:please )?(?:help|assist|suggest|advise|tell|give|provide|find|show|recommend)\b"
     r"|how (?:can|do|could|should) i\b|what (?:can|should|do) i\b|please help\b|help me\b|is there (?:a|any) way\b)"
-    r".{0,60}\b(?:this|that|it|so)\b.{0,30}$",
+    r"(?:.{0,60}\b(?:this|that|it|so)\b.{0,30}|(?: me)?)$",
     re.IGNORECASE,
 )
 _WAYS = re.compile(
@@ -100,9 +100,15 @@ _WAYS = re.compile(
     re.IGNORECASE,
 )
 _HELP = re.compile(
-    r"^(?:please )?(?:help|assist|advise|coach|guide|teach|show|train|tell) (?P<whom>me|us|our [\w-]+(?: [\w-]+)?|the [\w-]+)(?: out)?"
+    r"^(?:please )?(?:help|assist|advise|coach|guide|teach|show|train|tell) (?P<whom>me|us|our [\w-]+(?: (?!how\b|to\b|in\b)[\w-]+)?|the [\w-]+)(?: out)?"
     r"(?P<link> (?:in|on|with|how to|to|by|about|through))? (?P<act>.+)$",
     re.IGNORECASE,
+)
+_NO_VERB = frozenset(
+    ("with", "in", "on", "out", "by", "my", "our", "a", "an", "the", "and", "what", "how", "who", "please", "some")
+)
+_TO_ME = re.compile(
+    r"^(?:tell|show|teach|advise|help|assist|coach|guide|train|let|get|talk)(?: to)? (?:me|us)\b", re.IGNORECASE
 )
 _WHICH = re.compile(
     rf"^(?P<open>(?:what|which|where|who|why|when|whose|how (?:many|much|long|often))(?:'s)?\b[^.?!]*?) ?\b(?P<verb>{_MODAL}|is|are|was|were|has|have)\b(?P<rest> .+)$",
@@ -154,7 +160,7 @@ def _sentence(text: str, lead: str, question: bool) -> Act | Asks | None:
         return _how(text, match, lead)
     if (match := _WAYS.match(text)) and (ways := _ways(match, lead)):
         return ways
-    if (match := _HOW_TO.match(text)) and _base(match["act"]):
+    if (match := _HOW_TO.match(text)) and (match["link"].endswith("how to") or _base(match["act"])):
         return Act(PEOPLE, match["act"], False, lead)
     if match := _CAN_YOU.match(text):
         return _sentence(match["act"], lead, False)
@@ -198,7 +204,13 @@ def _ways(match: re.Match[str], lead: str) -> Act | None:
 def _helped(match: re.Match[str], lead: str) -> Act | None:
     who, link, act = match["whom"].lower(), (match["link"] or "").strip(), match["act"]
     subject = {"me": SUBJECTS["i"], "us": SUBJECTS["we"]}.get(who, match["whom"])
-    if link in ("", "to", "how to") and _base(act):
+    # After "help me" and "how to" any word is a verb that is not one of these.
+    verb = (
+        _base(act)
+        or link.endswith("to")
+        or (who in ("me", "us") and _first(act) not in _NO_VERB and match[0].lower().startswith("help"))
+    )
+    if link in ("", "to", "how to") and verb:
         return Act(subject, act, False, lead)
     if link in ("in", "on", "with", "by", "through") and re.match(r"^[a-z-]+ing\b", act, re.IGNORECASE):
         return Act(subject, f"go about {act}", False, lead)
@@ -225,7 +237,8 @@ def _demanded(text: str, lead: str) -> Act | None:
     text = re.sub(
         rf"^({'|'.join(sorted(_MAKING))}|give|offer|make|find|get) (?:me|us) ", r"\1 ", text, flags=re.IGNORECASE
     )
-    if re.search(r"\b(?:your|you|yourself)\b", text, re.IGNORECASE):
+    # "Tell me what to say": what is to be done is not the telling.
+    if re.search(r"\b(?:your|you|yourself)\b", text, re.IGNORECASE) or _TO_ME.search(text):
         return None
     return Act(PEOPLE, text[0].lower() + text[1:], _makes(text), lead)
 
