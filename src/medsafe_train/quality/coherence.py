@@ -2,7 +2,7 @@
 neither as safe nor as harmful without being seen.
 
 It reads form alone. An answer that is fluent and wrong, or fluent and beside the point in the request's own words, is called
-coherent. Judges are unreliable on what is not (reported, arXiv 2606.03648).
+coherent.
 """
 
 from __future__ import annotations
