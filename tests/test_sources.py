@@ -204,6 +204,94 @@ def test_every_name_in_conf_is_readable():
         assert questions.published(name).reader in questions.READERS
 
 
+# --- sets that are read from elsewhere ------------------------------------------------------------------------------
+
+
+def hex_phi(tmp_path, first="How?"):
+    """Ten files without a header, as HEx-PHI is reported to have them."""
+    (tmp_path / "hex_phi").mkdir()
+    for category in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11):
+        rows = [f'"{first}, {category}"', *(f"Harm {category} {n}" for n in range(29))]
+        write(tmp_path, f"hex_phi/category_{category}.csv", "\n".join(rows) + "\n")
+    return str(tmp_path)
+
+
+def test_hex_phi_has_no_header_and_ids_by_category(tmp_path):
+    found = prompt_sets.load("hex_phi", "harmful", "test", hex_phi(tmp_path))
+    assert len(found.prompts) == 300 and found.prompts[0].prompt == "How?, 1"
+    assert found.prompts[0].id == "1-000" and found.prompts[-1].id == "11-029"
+
+
+def test_hex_phi_with_a_header_is_refused(tmp_path):
+    folder = hex_phi(tmp_path)
+    path = tmp_path / "hex_phi" / "category_1.csv"
+    path.write_text("prompt\n" + path.read_text("utf-8"), "utf-8")
+    assert "301 requests where 300" in complaint(prompt_sets.load, "hex_phi", "harmful", "test", folder)
+
+
+def test_files_of_the_hub_are_read_as_they_are(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    hex_phi(tmp_path)
+    asked = []
+
+    def download(repo, name, repo_type, revision):
+        asked.append((repo, repo_type, revision))
+        return str(tmp_path / "hex_phi" / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    found = prompt_sets.load("hex_phi", "harmful", "test")
+    assert len(found.prompts) == 300 and set(asked) == {("LLM-Tuning-Safety/HEx-PHI", "dataset", None)}
+    assert "hub:LLM-Tuning-Safety/HEx-PHI/category_11.csv" in found.sha256 and len(found.sha256) == 10
+
+
+def test_without_access_to_the_hub_the_next_step_is_said(monkeypatch):
+    import huggingface_hub
+
+    def refuse(*_, **__):
+        raise OSError("403: gated\nlong story")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    text = complaint(prompt_sets.load, "hex_phi", "harmful", "test")
+    assert "HEx-PHI" in text and "gated" in text and "access" in text and "data_folder" in text and "story" not in text
+
+
+def test_cares_is_parted_by_its_level_as_number_or_text(tmp_path):
+    (tmp_path / "cares").mkdir()
+    write(tmp_path, "cares/test.csv", "prompt,harmful_level,principle_index\na,0,7\nb,3,0\nc,2,1\nd,3,1\n")
+    harmful = prompt_sets.load("cares_harmful", "harmful", "test", str(tmp_path)).prompts
+    benign = prompt_sets.load("cares_benign", "benign", "test", str(tmp_path)).prompts
+    assert [p.prompt for p in harmful] == ["b", "d"] and [p.prompt for p in benign] == ["a"]
+    assert {p.principle for p in harmful} == {None}  # its eight principles are not the nine of the AMA
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("or_bench_hard", "benign"), ("or_bench_toxic", "harmful"), ("cares_harmful", "harmful")]
+)
+def test_sets_of_the_hub_name_their_place(monkeypatch, name, kind):
+    import datasets
+
+    asked = []
+
+    def load_dataset(*where, **more):
+        asked.append((*where, more["split"]))
+        return [{"prompt": "x", "harmful_level": 3, "category": "c"}]
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    found = prompt_sets.load(name, kind, "test")
+    assert [p.prompt for p in found.prompts] == ["x"] and found.licence != "not stated" != found.citation
+    assert asked[0][0] in ("bench-llm/or-bench", "HFXM/CARES-18K") and asked[0][-1] in ("train", "test")
+
+
+def test_the_halves_of_xstest_are_of_opposite_kind(tmp_path):
+    (tmp_path / "xstest").mkdir()
+    rows = [f"{n},p{n},{'safe' if n < 250 else 'unsafe'}" for n in range(450)]
+    write(tmp_path, "xstest/xstest_prompts.csv", "\n".join(["id,prompt,label", *rows]) + "\n")
+    safe = prompt_sets.load("xstest_safe", "benign", "test", str(tmp_path)).prompts
+    unsafe = prompt_sets.load("xstest_unsafe", "harmful", "test", str(tmp_path)).prompts
+    assert len(safe) == 250 and len(unsafe) == 200 and not {p.id for p in safe} & {p.id for p in unsafe}
+
+
 # --- expand, limited --------------------------------------------------------------------------------------------------
 
 

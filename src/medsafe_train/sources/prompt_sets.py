@@ -92,8 +92,8 @@ class Published:
     """the column with the request"""
     response: str = "response"
     """the column with a safe response, where there is one"""
-    where: dict[str, str] = field(default_factory=dict)
-    """columns and the value that a row must have there to be in the set"""
+    where: dict[str, str | int] = field(default_factory=dict)
+    """columns and the value that a row must have there to be in the set; a number in a CSV file is text, and compared as such"""
     pattern: str | None = None
     """a regular expression on the file's name whose groups make the id; a group `principle` gives the principle"""
     counts: dict[str, int] = field(default_factory=dict)
@@ -138,7 +138,9 @@ def load(name: str, kind: str, part: str, data_folder: str | None = None) -> Pro
         raise UserError(f"{name} has no {part} part; it has: {', '.join(known.parts)}")
     table = read(known.parts[part], data_folder)
     rows = [row for row in table.rows if row.values.get("part", part) == part]
-    rows = [row for row in rows if all(row.values.get(column) == value for column, value in known.where.items())]
+    rows = [
+        row for row in rows if all(str(row.values.get(column)) == str(value) for column, value in known.where.items())
+    ]
     numbered: dict[str, int] = defaultdict(int)
     prompts = []
     for row in rows:

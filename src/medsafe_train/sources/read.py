@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import http.client
 import io
@@ -12,7 +13,7 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,11 @@ class Location:
     """A data set's Hub id."""
     hub_name: str | None = None
     hub_split: str | None = None
+    hub_files: str | None = None
+    """Files in the data set's repository on the Hub, with the same braces, read as they are; unset: as `datasets` loads it."""
     revision: str | None = None
+    columns: list[str] | None = None
+    """Names for the columns of CSV files whose first row is no header."""
 
 
 @dataclass
@@ -84,13 +89,16 @@ def read(location: Location, data_folder: str | None) -> Table:
             _read_hub(location, table)
             continue
         path = fetch(place) if place.startswith("https://") else Path(place)
-        table.rows += read_file(path, place)
+        table.rows += read_file(path, place, location.columns)
         table.sha256[_short(place)] = artifacts.sha256(path)
     return table
 
 
-def read_file(path: Path, shown: str | None = None) -> list[Row]:
-    """The rows of a JSONL, JSON or CSV file; UserError with file and line on anything that is none."""
+def read_file(path: Path, shown: str | None = None, columns: list[str] | None = None) -> list[Row]:
+    """The rows of a JSONL, JSON or CSV file; UserError with file and line on anything that is none.
+
+    `columns` names those of a CSV file without a header.
+    """
     shown = shown or str(path)
     if not path.is_file():
         raise UserError(f"no file {shown}: correct the path")
@@ -103,7 +111,11 @@ def read_file(path: Path, shown: str | None = None) -> list[Row]:
         raise UserError(f"{shown}: cannot be read ({error.strerror}): check its permissions") from None
     if not text.strip():
         raise UserError(f"{shown}: the file is empty: give one with at least one row")
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv}
+    readers: dict[str, Callable[[str, str], Iterator[tuple[int, dict[str, Any]]]]] = {
+        ".jsonl": _jsonl,
+        ".json": _json,
+        ".csv": functools.partial(_csv, columns=columns),
+    }
     if path.suffix not in readers:
         raise UserError(f"{shown}: {path.suffix or 'no suffix'} is not known: give a .jsonl, .json or .csv file")
     return [Row(values, f"{shown}:{line}", shown) for line, values in readers[path.suffix](text, shown)]
@@ -127,8 +139,8 @@ def _json(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, _object(item, f"{shown}:item {number}")
 
 
-def _csv(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text), strict=True)
+def _csv(text: str, shown: str, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text), fieldnames=columns, strict=True)
     try:
         for row in reader:
             if None in row or None in row.values():
@@ -221,13 +233,18 @@ def fetch(url: str) -> Path:
 
 
 def _read_hub(location: Location, table: Table) -> None:
-    import datasets
-
     assert location.hub is not None
     try:
+        if location.hub_files:
+            _read_hub_files(location.hub, location, table)
+            return
+        import datasets
+
         rows = datasets.load_dataset(
             location.hub, location.hub_name, split=location.hub_split, revision=location.revision
         )
+    except UserError:
+        raise
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise UserError(
@@ -237,6 +254,16 @@ def _read_hub(location: Location, table: Table) -> None:
     shown = f"hub:{location.hub}"
     table.rows += [Row(dict(row), f"{shown}:row {n}", shown) for n, row in enumerate(rows)]
     table.sha256[shown] = artifacts.fingerprint([row.values for row in table.rows])
+
+
+def _read_hub_files(hub: str, location: Location, table: Table) -> None:
+    from huggingface_hub import hf_hub_download
+
+    for name in expand(location.hub_files or ""):
+        path = Path(hf_hub_download(hub, name, repo_type="dataset", revision=location.revision))
+        shown = f"hub:{hub}/{name}"
+        table.rows += read_file(path, shown, location.columns)
+        table.sha256[shown] = artifacts.sha256(path)
 
 
 def _short(place: str) -> str:
