@@ -481,12 +481,22 @@ def test_the_published_scale_is_what_was_tried(store, demonstrations, reference)
 
 def test_the_curve_has_every_scale_and_the_best_is_published(store, demonstrations, reference):
     trained = train(store, demonstrations, reference, num_train_epochs=20)
-    settings = dataclasses.replace(SETTINGS, scales=[0.01, 1.0])
+    settings = dataclasses.replace(SETTINGS, scales=[0.01, 1.0], min_refusal=0.0)
     made = scale.run(store, settings, trained, [prompts_of("harmful"), prompts_of("benign")], reference)
     curve = made.json("curve.json")
     assert [p["scale"] for p in curve["points"]] == [0.01, 1.0]
     # The same requests under both names: refusing more of them is no gain, and of equals the smaller scale is taken.
     assert curve["chosen"] == 0.01 and all(p["youden"] == 0 for p in curve["points"])
+
+
+@pytest.mark.parametrize(
+    "min_refusal, chosen",
+    [(0.97, 1.1), (0.9, 0.75), (0.0, 0.75), (0.99, 0.75)],  # the last: none refuses so many, so all are in the choice
+)
+def test_safe_enough_first_then_the_fewest_benign_refusals(min_refusal, chosen):
+    tried = [(0.5, 0.69, 0.0), (0.75, 0.94, 0.03), (1.1, 0.976, 0.09), (1.25, 0.98, 0.12)]
+    curve = [{"scale": s, "harmful": {"value": h}, "benign": {"value": b}, "youden": h - b} for s, h, b in tried]
+    assert scale.best_scale(curve, min_refusal) == chosen
 
 
 def test_divergence_is_zero_for_an_adapter_that_does_nothing(store, demonstrations, reference):

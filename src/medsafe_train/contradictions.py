@@ -185,6 +185,7 @@ def _finetune(f: FinetuneSettings) -> list[str]:
         (f.mix.safe + f.mix.recovery > 0, "finetune.mix holds no refusals: raise finetune.mix.safe above 0"),
         (bool(f.scales), "finetune.scales is empty: name at least one strength, [1.0] for the adapter as trained"),
         (all(scale > 0 for scale in f.scales), f"finetune.scales={f.scales} must be above 0"),
+        (0 <= f.min_refusal <= 1, f"finetune.min_refusal={f.min_refusal} is a share: set it between 0 and 1"),
         (len(set(f.scales)) == len(f.scales), f"finetune.scales={f.scales} names a strength twice: name each once"),
         (
             not (f.train_on_prompt and f.first_tokens_weight != 1),

@@ -17,7 +17,7 @@ from medsafe_train.models.reference import ModelReference
 
 VERSION = 3
 # Settings that change nothing of what this stage trains: how often it saves, and what comes after it.
-ELSEWHERE = ("save_steps", "merge", "method", "beta", "dpo_learning_rate", "dpo_epochs", "scales")
+ELSEWHERE = ("save_steps", "merge", "method", "beta", "dpo_learning_rate", "dpo_epochs", "scales", "min_refusal")
 
 
 def made_from(settings: FinetuneSettings, demonstrations: Artifact, model: ModelReference, seed: int) -> dict[str, Any]:

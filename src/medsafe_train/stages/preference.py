@@ -19,7 +19,7 @@ from medsafe_train.models.reference import ModelReference
 
 VERSION = 2
 ELSEWHERE = (
-    "save_steps", "merge", "method", "scales", "learning_rate", "num_train_epochs", "updates", "packing", "mix",
+    "save_steps", "merge", "method", "scales", "min_refusal", "learning_rate", "num_train_epochs", "updates", "packing", "mix",
     "first_tokens", "first_tokens_weight", "train_on_prompt",
 )  # fmt: skip
 

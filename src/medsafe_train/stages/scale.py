@@ -17,7 +17,7 @@ from medsafe_train.judges.refusal import label
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources.prompt_sets import PromptSet
 
-VERSION = 2
+VERSION = 3
 # Whether an answer declines shows in its first sentence or two.
 ANSWER_TOKENS = 24
 BATCH_TOKENS = 12288
@@ -31,6 +31,7 @@ def made_from(
         "version": VERSION,
         "judge_version": JUDGE_VERSION,
         "scales": settings.scales,
+        "min_refusal": settings.min_refusal,
         "adapter": adapter.id,
         "model": model.made_from(),
         "validation": [[s.name, s.kind, s.fingerprint()] for s in validation],
@@ -42,16 +43,19 @@ def run(
 ) -> Artifact:
     """An artifact with `adapter/` at the chosen scale, and `curve.json`: refusal rate by scale and validation set.
 
-    With one scale of 1 there is nothing to choose, and the trained adapter itself is returned. Chosen is the scale with the
-    largest `harmful refused − benign refused`, sets of a kind pooled; between equals the smaller one.
+    With one scale of 1 there is nothing to choose, and the trained adapter itself is returned. Chosen is, of the scales that
+    refuse at least `min_refusal` of the harmful requests, the one with the largest `harmful refused − benign refused`, sets of
+    a kind pooled; between equals the smaller one. Where none refuses so many, every scale is in the choice.
     """
     if settings.scales == [1.0]:
         return adapter
 
     def build(folder: Path) -> None:
         curve = _curve(folder, settings, adapter, validation, model)
-        best = max(curve, key=lambda point: (round(point["youden"], 6), -point["scale"]))["scale"]
-        artifacts.write_json(folder / "curve.json", {"chosen": best, "points": curve})
+        best = best_scale(curve, settings.min_refusal)
+        artifacts.write_json(
+            folder / "curve.json", {"chosen": best, "min_refusal": settings.min_refusal, "points": curve}
+        )
         _scaled(adapter.path("adapter"), folder / "adapter", best)
 
     number = sum(len(s.prompts) for s in validation)
@@ -66,6 +70,13 @@ def run(
                 f"{'  ← published' if point['scale'] == curve['chosen'] else ''}"
             )
     return made
+
+
+def best_scale(curve: list[dict[str, Any]], min_refusal: float) -> float:
+    """The scale to publish, of points with `scale, harmful, benign, youden`."""
+    enough = [point for point in curve if (point["harmful"]["value"] or 0) >= min_refusal]
+    # Rounded: sums of the same counts in another order are still equals.
+    return max(enough or curve, key=lambda point: (round(point["youden"], 6), -point["scale"]))["scale"]
 
 
 def _percent(figure: dict[str, Any]) -> str:
