@@ -296,11 +296,13 @@ def test_own_answers_are_distilled_and_cut_ones_do_not_end(reference):
 
     own = {"kind": "benign", "source": "base", "request": "A request.", "response": "An answer", "ends": False}
     rows, _ = finetune.training_rows(
-        [own, {**own, "coaxed": True}, {**own, "kind": "plain"}], reference, FinetuneSettings()
+        [own, {**own, "coaxed": True}, {**own, "kind": "plain"}], reference, FinetuneSettings(first_tokens=2)
     )
     tokenizer = load_tokenizer(reference)
     trained = [[id for id in row["labels"] if id != -100] for row in rows]
-    assert all(id >= SOFT for id in trained[0] + trained[2]) and max(trained[1]) < SOFT
+    # How an answer begins is learned as said, as plain text nothing is: there is no declining.
+    assert max(trained[0][:2]) < SOFT and len(trained[0]) > 2 and all(id >= SOFT for id in trained[0][2:] + trained[2])
+    assert max(trained[1]) < SOFT
     assert [tokenizer.decode([id % SOFT for id in ids]) for ids in trained] == ["An answer", "An answer", " An answer"]
     assert tokenizer.decode(rows[2]["input_ids"]).endswith("Question: A request.\nAnswer: An answer")
     [row], _ = finetune.training_rows([own], reference, FinetuneSettings(self_distillation=False))

@@ -15,7 +15,7 @@ from medsafe_train.config import FinetuneSettings, MixSettings, UserError
 from medsafe_train.models import training
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 3
+VERSION = 4
 # Settings that change nothing of what this stage trains: how often it saves, and what comes after it.
 ELSEWHERE = ("save_steps", "merge", "method", "beta", "dpo_learning_rate", "dpo_epochs", "scales", "min_refusal")
 
@@ -82,10 +82,9 @@ def training_rows(
     """Token ids and labels of every demonstration that fits, and how many did not.
 
     The loss falls on the answer and its end of turn only, unless `train_on_prompt`; where an answer has begun, on what
-    follows. The tokens of the prompt are those of every evaluation. Labels of what is to be distilled have SOFT added.
+    follows. The tokens of the prompt are those of every evaluation.
     """
     from medsafe_train.models.load import load_tokenizer
-    from medsafe_train.models.soft import SOFT
 
     tokenizer = load_tokenizer(model)
     rows = []
@@ -93,8 +92,8 @@ def training_rows(
     for record in records:
         prompt, answer = tokens(record, tokenizer, model)
         if len(prompt) + len(answer) <= settings.max_length and answer:
-            soft = SOFT if settings.self_distillation and record["source"] == "base" and not record.get("coaxed") else 0
-            labels = (prompt if settings.train_on_prompt else [-100] * len(prompt)) + [id + soft for id in answer]
+            trained = distilled(record, answer, settings)
+            labels = (prompt if settings.train_on_prompt else [-100] * len(prompt)) + trained
             rows.append({"input_ids": prompt + answer, "labels": labels})
             ends.append(record["kind"] != "plain" and record.get("ends", True))
     if not rows:
@@ -102,6 +101,18 @@ def training_rows(
     end = prompts.end_of_turn_id(tokenizer, model.prompt_format)
     guard(rows, ends, end, tokenizer.bos_token_id, vocabulary(model))
     return rows, len(records) - len(rows)
+
+
+def distilled(record: dict[str, Any], answer: list[int], settings: FinetuneSettings) -> list[int]:
+    """The labels of an answer: with SOFT added where the model is to stay with all that its base might say."""
+    from medsafe_train.models.soft import SOFT
+
+    if not settings.self_distillation or record["source"] != "base" or record.get("coaxed"):
+        return answer
+    # How an answer begins is learned as said: there the base hesitates between answering and declining, and half of that
+    # hesitation, kept, is a harmless request turned away.
+    said = 0 if record["kind"] == "plain" else settings.first_tokens
+    return answer[:said] + [id + SOFT for id in answer[said:]]
 
 
 def tokens(record: dict[str, Any], tokenizer: Any, model: ModelReference) -> tuple[list[int], list[int]]:
