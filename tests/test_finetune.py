@@ -493,9 +493,9 @@ def test_the_curve_has_every_scale_and_the_best_is_published(store, demonstratio
 
 @pytest.mark.parametrize(
     "min_refusal, chosen",
-    [(0.97, 1.1), (0.9, 0.75), (0.0, 0.75), (0.99, 0.75)],  # the last: none refuses so many, so all are in the choice
+    [(0.97, 1.1), (0.9, 0.75), (0.0, 0.75), (0.98, 1.25), (0.99, 1.25)],  # the last: none refuses so many
 )
-def test_safe_enough_first_then_the_fewest_benign_refusals(min_refusal, chosen):
+def test_safe_enough_first_then_the_largest_difference(min_refusal, chosen):
     tried = [(0.5, 0.69, 0.0), (0.75, 0.94, 0.03), (1.1, 0.976, 0.09), (1.25, 0.98, 0.12)]
     curve = [{"scale": s, "harmful": {"value": h}, "benign": {"value": b}, "youden": h - b} for s, h, b in tried]
     assert scale.best_scale(curve, min_refusal) == chosen

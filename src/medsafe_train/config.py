@@ -191,7 +191,7 @@ class MixSettings:
     """Harmful requests, declined."""
     benign: float = 1.0
     """Benign requests near the border, answered as the base model does."""
-    replay: float = 0.8
+    replay: float = 1.0
     """Benign requests far from the border, answered as the base model does."""
     recovery: float = 0.4
     """Harmful requests whose answer has begun to comply and turns into a refusal; loss from the turn on."""
@@ -247,7 +247,7 @@ class FinetuneSettings:
     """DPO: its own, as it starts from a trained adapter."""
     dpo_epochs: float = 1.0
     """DPO: how often every pair is seen."""
-    scales: list[float] = field(default_factory=lambda: [0.5, 0.75, 0.9, 1.0, 1.1, 1.25])
+    scales: list[float] = field(default_factory=lambda: [0.5, 0.75, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25])
     """Strengths at which the trained adapter is tried on the validation requests; the best one is published. [1.0]: as trained."""
     min_refusal: float = 0.97
     """Of the strengths that refuse at least this share of the harmful validation requests, the best one is published."""

@@ -40,7 +40,7 @@ class Data:
     near_copies: list[NearCopy]
     """of training requests and evaluated prompts, before any was dropped; ids are `set/id`"""
     dropped: int
-    """training requests that are near-copies of an evaluated prompt and were left out"""
+    """training requests that were left out: near-copies of an evaluated prompt, and the other half of their pair"""
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def read_data(config: Config) -> Data:
     not dropped.
     """
     d, e = config.demonstrations, config.evaluation
-    folder = config.data_folder
+    folder, share = config.data_folder, _share(config)
     harmful = _load(d.harmful, "harmful", "train", d.limit, folder)
     benign = _load(d.benign, "benign", "train", d.benign_limit or d.limit, folder)
     replay = _load(d.replay, "benign", "train", d.replay_limit or d.limit, folder)
@@ -242,17 +242,22 @@ def read_data(config: Config) -> Data:
         twice = [name for name, count in Counter(group).items() if count > 1]
         if twice:
             raise UserError(f"two prompt sets are called {twice[0]}: rename one of the files")
-    found = near_copies.find(_texts(harmful + benign + replay), _texts(sets), d.near_copy_threshold)
-    copies = {copy.training for copy in found} if d.drop_near_copies else set()
+    far = _far(replay, folder) if share else []
+    trained = _texts(harmful + benign + replay)
+    found = near_copies.find(trained, _texts(sets), d.near_copy_threshold)
+    # What the strength is chosen on is no more to be like what is reported than what is trained on.
+    beside = near_copies.find(_texts(far), _texts(sets), d.near_copy_threshold)
+    copies = _with_twins({copy.training for copy in found}, harmful + benign) if d.drop_near_copies else set()
     if not d.drop_near_copies:
         _check_exact(found)
-    share = _share(config)
-    validation = _validation(harmful, benign, replay, share, copies, folder)
+    kept = [prompt_sets.part_of(s, share, True) for s in harmful + benign] if share else []
+    validation = [prompt_sets.without(s, copies) for s in kept]
+    validation += [prompt_sets.without(s, {copy.training for copy in beside}) for s in far]
     training = TrainingSets(
         harmful=[prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in harmful],
         benign=[prompt_sets.without(prompt_sets.part_of(s, share, False), copies) for s in benign],
         replay=[prompt_sets.without(s, copies) for s in replay],
-        validation=validation,
+        validation=[s for s in validation if s.prompts],
     )
     if not d.generate.per_principle and not d.generate.twins:  # else once they are written
         _check_training(config, training)
@@ -263,6 +268,13 @@ def read_data(config: Config) -> Data:
         )
     benchmarks = [questions.load(name, config.medical_qa.limit, folder) for name in config.medical_qa.benchmarks]
     return Data(training, sets, benchmarks, found, len(copies))
+
+
+def _with_twins(copies: set[str], sets: list[PromptSet]) -> set[str]:
+    # A pair goes whole: its benign half alone would teach that what is evaluated, and much like its harmful half, is harmless.
+    asked = prompt_sets.asked(sets)
+    pairs = {prompt_sets.pair_of(asked[id]) for id in copies if id in asked}
+    return copies | {id for id, prompt in asked.items() if prompt_sets.pair_of(prompt) in pairs}
 
 
 def _share(config: Config) -> float:
@@ -335,24 +347,13 @@ def _check_exact(found: list[NearCopy]) -> None:
             )
 
 
-def _validation(
-    harmful: list[PromptSet],
-    benign: list[PromptSet],
-    replay: list[PromptSet],
-    share: float,
-    copies: set[str],
-    folder: str | None,
-) -> list[PromptSet]:
-    # Requests kept from training; far ones from their sets' own validation part, where they have one.
-    if not share:
-        return []
-    kept = [prompt_sets.part_of(s, share, True) for s in harmful + benign]
-    far = [
+def _far(replay: list[PromptSet], folder: str | None) -> list[PromptSet]:
+    # The validation part that a replay set has of its own.
+    return [
         prompt_sets.load(s.name, "benign", "validation", folder)
         for s in replay
         if s.name in prompt_sets.names() and "validation" in prompt_sets.published(s.name).parts
     ]
-    return [found for s in kept + far if (found := prompt_sets.without(s, copies)).prompts]
 
 
 def _check_lengths(config: Config, model: ModelReference, data: Data) -> None:

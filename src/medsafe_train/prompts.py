@@ -140,8 +140,9 @@ def training_ids(
 
 def plain_ids(tokenizer: Any, request: str, response: str) -> tuple[list[int], list[int]]:
     """The tokens of a request as plain text, the way questions are asked, and of a response without an end."""
-    context = tokenizer(f"Question: {_plain(tokenizer, request)}\nAnswer:")["input_ids"]
-    return context, tokenizer(f" {_plain(tokenizer, response)}", add_special_tokens=False)["input_ids"]
+    text = f"Question: {_plain(tokenizer, request)}\nAnswer:"
+    context = tokenizer(text)["input_ids"]
+    return context, tokenizer(f"{text} {_plain(tokenizer, response)}")["input_ids"][len(context) :]
 
 
 def _continuation(tokenizer: Any, text: str, ids: list[int], more: str) -> list[int]:

@@ -64,10 +64,14 @@ class AnswerTrainer(SFTTrainer):
             self._positions = None
 
     def _divergence(self, model: Any, inputs: dict[str, Any], soft: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        rows = soft.any(-1)
-        chosen = {name: value[rows] for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
-            base = torch.log_softmax(self._logits(model, chosen, soft[rows]), dim=-1)
+        # Of padded rows only those that are distilled; packed ones are a single row, described by more than its tokens.
+        if "attention_mask" in inputs:
+            rows = soft.any(-1)
+            inputs, soft = {name: value[rows] for name, value in inputs.items()}, soft[rows]
+        # Not through DDP: a process whose rows are all refusals would leave the others waiting.
+        own = self.accelerator.unwrap_model(model)
+        with torch.no_grad(), own.disable_adapter():
+            base = torch.log_softmax(self._logits(own, inputs, soft), dim=-1)
         return (base.exp() * (base - torch.log_softmax(logits, dim=-1))).sum(-1)
 
 

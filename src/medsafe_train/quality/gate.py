@@ -16,7 +16,7 @@ from medsafe_train.quality import near_copies
 from medsafe_train.quality.wording import delivers, gives_reason
 
 # Raise when a rule here or in wording.py changes: what is trained on is made by them.
-VERSION = 1
+VERSION = 2
 
 SAFE = "safe"
 """The kind that must decline; every other kind must not."""
@@ -71,7 +71,9 @@ def _whole(item: Item, settings: GateSettings) -> str | None:
 
 
 def _declines(item: Item, settings: GateSettings) -> str | None:
-    declines = label(item["response"]) != "compliance"
+    # What an answer was made to begin with says nothing of whether it declines.
+    said = item["response"].removeprefix(item.get("coaxed", "")).strip()
+    declines = label(said, item["request"]) != "compliance"
     if item["kind"] == SAFE:
         return None if declines else "does not decline"
     return "the model declines this benign request" if declines else None
@@ -81,7 +83,7 @@ def _withholds(item: Item, settings: GateSettings) -> str | None:
     if item["kind"] != SAFE:
         return None
     form = delivers(item["request"], item["response"])
-    if form is None and label(item["response"]) == "partial_refusal":
+    if form is None and label(item["response"], item["request"]) == "partial_refusal":
         form = "an answer in part"
     return f"delivers after declining: {form}" if form else None
 

@@ -18,7 +18,7 @@ from medsafe_train.sources.prompt_sets import Prompt, PromptSet, TrainingSets, a
 from medsafe_train.teachers import TEACHERS, base, template
 from medsafe_train.teachers.ask import Ask
 
-VERSION = 3
+VERSION = 4
 WRITTEN = "written.partial.jsonl"
 # Share of requests that the teacher may leave without an answer.
 MOST_FAILED = 0.10
@@ -41,6 +41,7 @@ def made_from(
         "teacher_made_from": TEACHERS[settings.teacher.name].made_from(settings.teacher, teacher),
         "judge_version": JUDGE_VERSION,
         "gate_version": gate.VERSION,
+        "template_version": template.VERSION,
         "gate": asdict(settings.gate),
         "seed": seed,
         "harmful": [[prompts.name, prompts.fingerprint(responses=published)] for prompts in sets.harmful],
@@ -128,8 +129,8 @@ def _benign(sets: TrainingSets, own: dict[str, dict[str, Any]], seed: int) -> li
         for id, prompt in requests.items():
             made = _demonstration(id, prompt, "", kind, "base") | _own(own[id])
             if again := own.get(f"again/{id}"):
-                answer = _own(again)
-                made |= {**answer, "response": f"{base.assent(prompt.prompt)} {answer['response']}", "coaxed": True}
+                answer, assent = _own(again), base.assent(prompt.prompt)
+                made |= {**answer, "response": f"{assent} {answer['response']}", "coaxed": assent}
             found.append({**made, "rejected": template.refusal(prompt, seed)})
     return found
 
@@ -137,14 +138,16 @@ def _benign(sets: TrainingSets, own: dict[str, dict[str, Any]], seed: int) -> li
 def _with_rejected(written: list[dict[str, Any]], own: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     # The answer that a safe response is to be preferred to: the base model's own, where it complies.
     return [
-        {**item, "rejected": answer} if item["kind"] == "safe" and (answer := _complied(own, item["id"])) else item
+        {**item, "rejected": answer}
+        if item["kind"] == "safe" and (answer := _complied(own, item["id"], item["request"]))
+        else item
         for item in written
     ]
 
 
-def _complied(own: dict[str, dict[str, Any]], id: str) -> str:
+def _complied(own: dict[str, dict[str, Any]], id: str, request: str) -> str:
     answer = own[f"complied/{id}"]["response"]
-    return answer if label(answer) == "compliance" else ""
+    return answer if label(answer, request) == "compliance" else ""
 
 
 def _recoveries(
@@ -157,7 +160,7 @@ def _recoveries(
     found = []
     for item in kept:
         if item["kind"] == "safe":
-            prefill = base.begun(item["request"], _complied(own, item["id"]), tokenizer, seed)
+            prefill = base.begun(item["request"], _complied(own, item["id"], item["request"]), tokenizer, seed)
             fresh = {key: value for key, value in item.items() if key != "rejected"}
             found.append({**fresh, "id": f"{item['id']}/recovery", "kind": "recovery", "prefill": prefill})
     return found
@@ -182,7 +185,8 @@ def _own(answer: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {**item, "id": f"{item['id']}/plain", "kind": "plain"}
+        {key: value for key, value in item.items() if key != "rejected"}
+        | {"id": f"{item['id']}/plain", "kind": "plain"}
         for item in kept
         if item["kind"] == "replay" and not item.get("coaxed")
     ]

@@ -140,7 +140,9 @@ def guard(
     """
     for number, (row, whole) in enumerate(zip(rows, ends, strict=True)):
         ids, labels = row["input_ids"], row["labels"]
-        if (whole and (ids[-1] != end or labels[-1] == -100)) or all(label == -100 for label in labels[:-1]):
+        # An answer without an end may be a single token.
+        answer = labels[:-1] if whole else labels
+        if (whole and (ids[-1] != end or labels[-1] == -100)) or all(label == -100 for label in answer):
             raise UserError(f"row {number} trains no answer that ends with token {end}: check model.prompt_format")
         if bos is not None and ids[:2] == [bos, bos]:
             raise UserError(f"row {number} begins with two BOS tokens ({bos}): choose another model.prompt_format")

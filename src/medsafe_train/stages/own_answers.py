@@ -18,7 +18,7 @@ from medsafe_train.sources.prompt_sets import TrainingSets, asked
 from medsafe_train.teachers import base
 from medsafe_train.teachers.base import Ask
 
-VERSION = 2
+VERSION = 3
 
 
 def made_from(settings: DemonstrationsSettings, sets: TrainingSets, model: ModelReference) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
         ledger = Ledger(folder / "answers.partial.jsonl")
         answers = base.answer(asks, model, settings.max_new_tokens, ledger, "base model answers")
         benign = asked(sets.benign) | asked(sets.replay)
-        declined = [id for id in benign if label(answers[id]["response"]) != "compliance"]
+        declined = [id for id, p in benign.items() if label(answers[id]["response"], p.prompt) != "compliance"]
         again = [Ask(f"again/{id}", benign[id].prompt, base.assent(benign[id].prompt)) for id in declined]
         answers |= base.answer(again, model, settings.max_new_tokens, ledger, "once more, what it declined")
         artifacts.write_jsonl(folder / "answers.jsonl", answers.values())

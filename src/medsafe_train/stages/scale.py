@@ -17,7 +17,7 @@ from medsafe_train.judges.refusal import label
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources.prompt_sets import PromptSet
 
-VERSION = 3
+VERSION = 4
 # Whether an answer declines shows in its first sentence or two.
 ANSWER_TOKENS = 24
 BATCH_TOKENS = 12288
@@ -29,9 +29,19 @@ def made_from(
     """What decides the choice."""
     return {
         "version": VERSION,
+        "curve": artifacts.fingerprint(curve_made_from(settings, adapter, validation, model)),
+        "min_refusal": settings.min_refusal,
+    }
+
+
+def curve_made_from(
+    settings: FinetuneSettings, adapter: Artifact, validation: list[PromptSet], model: ModelReference
+) -> dict[str, Any]:
+    """What decides how the adapter does at each strength: apart from the choice, so that another rule costs no answers."""
+    return {
+        "version": VERSION,
         "judge_version": JUDGE_VERSION,
         "scales": settings.scales,
-        "min_refusal": settings.min_refusal,
         "adapter": adapter.id,
         "model": model.made_from(),
         "validation": [[s.name, s.kind, s.fingerprint()] for s in validation],
@@ -43,40 +53,55 @@ def run(
 ) -> Artifact:
     """An artifact with `adapter/` at the chosen scale, and `curve.json`: refusal rate by scale and validation set.
 
-    With one scale of 1 there is nothing to choose, and the trained adapter itself is returned. Chosen is, of the scales that
-    refuse at least `min_refusal` of the harmful requests, the one with the largest `harmful refused − benign refused`, sets of
-    a kind pooled; between equals the smaller one. Where none refuses so many, every scale is in the choice.
+    With one scale of 1 there is nothing to choose, and the trained adapter itself is returned.
     """
     if settings.scales == [1.0]:
         return adapter
 
-    def build(folder: Path) -> None:
-        curve = _curve(folder, settings, adapter, validation, model)
-        best = best_scale(curve, settings.min_refusal)
-        artifacts.write_json(
-            folder / "curve.json", {"chosen": best, "min_refusal": settings.min_refusal, "points": curve}
-        )
-        _scaled(adapter.path("adapter"), folder / "adapter", best)
+    def answer(folder: Path) -> None:
+        artifacts.write_json(folder / "curve.json", _curve(folder, settings, adapter, validation, model))
 
     number = sum(len(s.prompts) for s in validation)
     with progress.stage(
         "scale", f"adapter {adapter.id} at {len(settings.scales)} strengths on {number} validation requests"
     ):
+        curve = store.make("curve", curve_made_from(settings, adapter, validation, model), answer).json("curve.json")
+        best = best_scale(curve, settings.min_refusal)
+
+        def build(folder: Path) -> None:
+            chosen = {"chosen": best, "min_refusal": settings.min_refusal, "points": curve}
+            artifacts.write_json(folder / "curve.json", chosen)
+            _scaled(adapter.path("adapter"), folder / "adapter", best)
+
         made = store.make("scale", made_from(settings, adapter, validation, model), build)
-        curve = made.json("curve.json")
-        for point in curve["points"]:
+        for point in curve:
             progress.say(
                 f"{point['scale']:<5g} harmful refused {_percent(point['harmful'])}, benign refused {_percent(point['benign'])}"
-                f"{'  ← published' if point['scale'] == curve['chosen'] else ''}"
+                f"{'  ← published' if point['scale'] == best else ''}"
+            )
+        if len(curve) > 1 and not any(safe_enough(point, settings.min_refusal) for point in curve):
+            progress.warn(
+                f"no strength refuses {100 * settings.min_refusal:g} % of the harmful validation requests "
+                "(finetune.min_refusal): published is the safest"
             )
     return made
 
 
 def best_scale(curve: list[dict[str, Any]], min_refusal: float) -> float:
-    """The scale to publish, of points with `scale, harmful, benign, youden`."""
-    enough = [point for point in curve if (point["harmful"]["value"] or 0) >= min_refusal]
+    """The scale to publish, of points with `scale, harmful, benign, youden`.
+
+    Of those that refuse at least `min_refusal` of the harmful requests (where none does: of those that refuse most), the one
+    with the largest `harmful refused − benign refused`, sets of a kind pooled; between equals the smallest.
+    """
+    most = max(point["harmful"]["value"] or 0 for point in curve)
+    enough = [point for point in curve if safe_enough(point, min(min_refusal, most))]
     # Rounded: sums of the same counts in another order are still equals.
-    return max(enough or curve, key=lambda point: (round(point["youden"], 6), -point["scale"]))["scale"]
+    return max(enough, key=lambda point: (round(point["youden"], 6), -point["scale"]))["scale"]
+
+
+def safe_enough(point: dict[str, Any], min_refusal: float) -> bool:
+    """Whether a strength refuses at least this share of the harmful requests."""
+    return (point["harmful"]["value"] or 0) >= min_refusal
 
 
 def _percent(figure: dict[str, Any]) -> str:
@@ -109,7 +134,7 @@ def _curve(
 def _at(scale: float, adapter: Path, model: ModelReference) -> Iterator[Any]:
     from medsafe_train.models.load import load
 
-    if model.quantization == "none":  # as the merged checkpoint will answer, and twice as fast on a CPU
+    if model.quantization == "none":  # as the published model will answer, and twice as fast on a CPU
         yield load(model, adapter, merged_at=scale)
         return
     from peft.helpers import rescale_adapter_scale
@@ -121,7 +146,7 @@ def _at(scale: float, adapter: Path, model: ModelReference) -> Iterator[Any]:
 
 def _point(scale: float, validation: list[PromptSet], ledger: Ledger) -> dict[str, Any]:
     refused = {
-        s.name: [label(ledger.records[f"{s.name}/{p.id}"]["response"]) != "compliance" for p in s.prompts]
+        s.name: [label(ledger.records[f"{s.name}/{p.id}"]["response"], p.prompt) != "compliance" for p in s.prompts]
         for s in validation
     }
     pooled = {
