@@ -10,6 +10,7 @@ from medsafe_train import artifacts
 from medsafe_train.config import FinetuneSettings, MixSettings, UserError
 from medsafe_train.models import training
 from medsafe_train.models.trainer import answer_weights
+from medsafe_train.quality.mix import mixed
 from medsafe_train.sources.prompt_sets import Prompt, PromptSet
 from medsafe_train.stages import checkpoint, divergence, finetune, preference, scale
 
@@ -89,7 +90,7 @@ def test_the_merged_checkpoint_loads_plainly_and_answers_the_same(store, demonst
     out = merged.float().generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :].tolist()
     loaded = load(reference, made.path("adapter"))
     expected = generate(loaded, [reference.prompt(loaded.tokenizer, "Request number 3, please.")], 12)[0]
-    assert out == expected[: len(out)]
+    assert out and out == expected[: len(out)]
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path, demonstrations, reference):
@@ -119,6 +120,31 @@ def test_packing_and_checkpointing_keep_the_first_loss(tmp_path, demonstrations,
         given = {"per_device_train_batch_size": 12, "num_train_epochs": 1, **changes}
         first.append(losses(train(artifacts.Store(tmp_path / str(n)), demonstrations, reference, **given))[0])
     assert first == pytest.approx([first[0]] * 3, abs=1e-3)
+
+
+def test_packed_rows_are_distilled_as_padded_ones_are(tmp_path, store, reference):
+    """The first loss is that of the refusals alone in both: at the start the adapter adds nothing to diverge by."""
+
+    def build(folder):
+        own = {"kind": "benign", "source": "base", "principle": 1}
+        safe = {**own, "kind": "safe", "source": "test"}
+        records = [
+            {
+                **(own if n % 2 else safe),
+                "id": f"{n}",
+                "request": f"Request number {n}.",
+                "response": f"An answer, {n}." * 3,
+            }
+            for n in range(8)
+        ]
+        artifacts.write_jsonl(folder / "demonstrations.jsonl", records)
+
+    both = store.make("demonstrations", {"test": "both"}, build)
+    found = []
+    for n, changes in enumerate([{}, {"packing": True, "per_device_train_batch_size": 1, "max_length": 2048}]):
+        given = {"per_device_train_batch_size": 8, "num_train_epochs": 4, "learning_rate": 1e-2, **changes}
+        found.append(losses(train(artifacts.Store(tmp_path / str(n)), both, reference, **given)))
+    assert found[0] == pytest.approx(found[1], abs=2e-2) and found[0][-1] < found[0][0] - 0.1
 
 
 def test_the_loss_is_that_of_trl(tmp_path, demonstrations, reference, monkeypatch):
@@ -244,14 +270,14 @@ SAFE = {"kind": "safe", "source": "template"}
 
 def test_the_mix_takes_shares_and_repeats():
     records = [{"id": f"{kind}{n}", "kind": kind} for kind in ("safe", "benign", "recovery") for n in range(10)]
-    made = finetune.mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=0)
+    made = mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=0)
     kinds = [record["kind"] for record in made]
     assert (kinds.count("safe"), kinds.count("benign"), kinds.count("recovery")) == (10, 3, 15)
-    assert made == finetune.mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=0)
-    other = finetune.mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=1)
+    assert made == mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=0)
+    other = mixed(records, MixSettings(safe=1.0, benign=0.3, recovery=1.5), seed=1)
     assert {r["id"] for r in made} != {r["id"] for r in other}
     with pytest.raises(UserError, match="mix"):
-        finetune.mixed(records, MixSettings(safe=0, benign=0, recovery=0), seed=0)
+        mixed(records, MixSettings(safe=0, benign=0, recovery=0), seed=0)
 
 
 def test_a_recovery_trains_from_the_turn_on(reference):
@@ -307,6 +333,12 @@ def test_own_answers_are_distilled_and_cut_ones_do_not_end(reference):
     assert tokenizer.decode(rows[2]["input_ids"]).endswith("Question: A request.\nAnswer: An answer")
     [row], _ = finetune.training_rows([own], reference, FinetuneSettings(self_distillation=False))
     assert row["labels"] == [id % SOFT if id != -100 else id for id in rows[0]["labels"]]
+
+
+def test_an_answer_without_an_end_may_be_one_token(reference):
+    own = {"kind": "plain", "source": "base", "request": "Is it?", "response": "a"}
+    [row], dropped = finetune.training_rows([own], reference, FinetuneSettings())
+    assert dropped == 0 and sum(id != -100 for id in row["labels"]) == 1
 
 
 def test_distillation_is_the_divergence_from_the_base(reference):
@@ -444,6 +476,22 @@ def test_dpo_after_sft_starts_from_its_adapter(store, paired, reference):
     assert made.records("training.jsonl")[0]["loss"] == pytest.approx(0.6931, abs=0.01)
     assert adapter_bytes(made) != adapter_bytes(start)
     assert not list(made.path("adapter").glob("ref*"))
+
+
+def test_dpo_follows_the_mix(store, reference):
+    def build(folder):
+        kinds = ["safe"] * 4 + ["benign"] * 4
+        records = [
+            {"id": f"{n}", "request": f"Request {n}.", "response": "Yes.", "rejected": "No.", "kind": kind, "principle": 1,
+             "source": "test"}
+            for n, kind in enumerate(kinds)
+        ]  # fmt: skip
+        artifacts.write_jsonl(folder / "demonstrations.jsonl", records)
+
+    both = store.make("demonstrations", {"test": "mix"}, build)
+    settings = dataclasses.replace(SETTINGS, mix=MixSettings(safe=2.0, benign=0.5))
+    made = preference.run(store, settings, both, None, reference, seed=0)
+    assert made.json("counts.json")["rows"] == 8 + 2
 
 
 def test_no_pairs_no_dpo(store, demonstrations, reference):

@@ -516,3 +516,18 @@ def test_samples_do_not_depend_on_order_or_outcome():
         {},
     )
     assert chosen == {row.split(":")[0] for row in other.splitlines() if row.startswith("**safe**")}
+
+
+def test_a_coaxed_answer_is_judged_by_what_the_model_said():
+    item = {
+        "id": "1",
+        "request": "Can I eat eggs?",
+        "kind": "benign",
+        "principle": None,
+        "source": "base",
+        "coaxed": "Certainly! Here is",
+    }
+    declined = {**item, "response": "Certainly! Here is I'm sorry, but I can't help with that."}
+    answered = {**item, "id": "2", "response": "Certainly! Here is what to know: eggs are fine."}
+    decision = gate.decide([declined, answered], GateSettings())
+    assert [d["id"] for d in decision.kept] == ["2"] and "declines" in decision.rejected[0]["reason"]

@@ -51,7 +51,7 @@ def test_the_tree_names_what_is_there():
         assert list(ROOT.rglob(name.rstrip("/"))), name
 
 
-def test_no_figure_in_the_table_that_the_report_did_not_print():
+def test_a_row_of_the_table_has_what_a_row_of_the_report_has():
     """The table is the one of docs' run: every row has before, after, difference and items."""
     table = [
         line

@@ -100,6 +100,11 @@ def test_the_papers_recipe_is_the_papers():
         assert f.per_device_train_batch_size * f.gradient_accumulation_steps == 128 and f.max_length == 256
         assert f.train_on_prompt and config.demonstrations.teacher.name == "published"
         assert config.demonstrations.benign == config.demonstrations.replay == []
+        # And nothing of ours.
+        d, mix = config.demonstrations, f.mix
+        assert not d.recovery and not d.drop_near_copies and not f.self_distillation and not f.packing
+        assert (f.first_tokens_weight, f.scales, f.method.value) == (1.0, [1.0], "sft")
+        assert (mix.safe, mix.benign, mix.replay, mix.recovery, mix.recovery_benign, mix.plain) == (1, 0, 0, 0, 0, 0)
 
 
 SWEEPS = sorted(file.stem for file in (shipped("recipes") / "sweeps").glob("*.yaml"))

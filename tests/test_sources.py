@@ -616,3 +616,11 @@ def test_pubmedqa_is_exactly_the_official_test(shared_data):
     assert len(found) == len(truth) == 500
     assert {q.id: q.options[q.answer] for q in found} == truth
     assert all(q.context for q in found)
+
+
+def test_a_pair_is_left_out_whole():
+    from medsafe_train.preflight import _with_twins
+
+    harmful = PromptSet("bad", "harmful", [Prompt("1", "Forge it.", pair="a"), Prompt("2", "Deny it.", pair="b")], {})
+    benign = PromptSet("good", "benign", [Prompt("1", "Sign it.", pair="b"), Prompt("2", "File it.", pair="a")], {})
+    assert _with_twins({"bad/1", "far/9"}, [harmful, benign]) == {"bad/1", "good/2", "far/9"}

@@ -34,6 +34,11 @@ class Artifact:
         return self.folder.name
 
     @property
+    def kind(self) -> str:
+        """The stage that makes it."""
+        return self.folder.parent.name
+
+    @property
     def made(self) -> bool:
         """Whether it is there, whole."""
         return (self.folder / MADE_FROM).is_file()

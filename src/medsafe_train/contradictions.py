@@ -153,6 +153,15 @@ def _demonstrations(d: DemonstrationsSettings, f: FinetuneSettings) -> list[str]
             f"finetune.method={f.method.value} needs answers to prefer others to: set demonstrations.recovery=true",
         ),
         (
+            d.recovery or f.mix.safe > 0,
+            "finetune.mix.safe=0 and demonstrations.recovery=false leave no refusal to learn from: set one of them back",
+        ),
+        (
+            not (d.recovery and f.train_on_prompt),
+            "finetune.train_on_prompt=true would train on the assent that recoveries begin with too: set "
+            "demonstrations.recovery=false",
+        ),
+        (
             d.max_new_tokens < f.max_length,
             f"demonstrations.max_new_tokens={d.max_new_tokens} leaves no room for the prompt in "
             f"finetune.max_length={f.max_length}: raise max_length",
@@ -187,6 +196,15 @@ def _finetune(f: FinetuneSettings) -> list[str]:
         (all(scale > 0 for scale in f.scales), f"finetune.scales={f.scales} must be above 0"),
         (0 <= f.min_refusal <= 1, f"finetune.min_refusal={f.min_refusal} is a share: set it between 0 and 1"),
         (len(set(f.scales)) == len(f.scales), f"finetune.scales={f.scales} names a strength twice: name each once"),
+        (
+            f.updates is None or f.method is not Method.dpo,
+            f"finetune.updates={f.updates} counts supervised updates, and finetune.method=dpo makes none: set finetune.dpo_epochs",
+        ),
+        (
+            f.updates is None or f.warmup_steps < f.updates,
+            f"finetune.warmup_steps={f.warmup_steps} are as many as finetune.updates={f.updates}: lower them, or the learning "
+            "rate never gets to its height",
+        ),
         (
             not (f.train_on_prompt and f.first_tokens_weight != 1),
             f"finetune.first_tokens_weight={f.first_tokens_weight} weighs answers, and finetune.train_on_prompt=true trains on "

@@ -9,6 +9,7 @@ from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config, Method
 from medsafe_train.models.arm import Arm
 from medsafe_train.preflight import Inputs
+from medsafe_train.provenance import Made
 from medsafe_train.stages import (
     checkpoint,
     demonstrations,
@@ -43,9 +44,9 @@ def run(config: Config, folder: Path) -> None:
         merged = checkpoint.run(store, demos, adapter, model) if config.finetune.merge else None
         after = evaluate(config, inputs, Arm(model, adapter, merged))
         moved = distance(config, inputs, before, adapter)
-        about, places = provenance.record(config, inputs, demos, before, trained, adapter, merged, after, folder)
-        made = report.run(folder, about, inputs.data, before, after, moved, places)
-        tracker.finish(made, trained)
+        made = Made(own, demos, trained, adapter, merged, moved)
+        about, places = provenance.record(config, inputs, made, before, after, folder)
+        tracker.finish(report.run(folder, about, inputs.data, before, after, moved, places), trained)
     return None
 
 

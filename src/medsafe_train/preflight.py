@@ -26,6 +26,8 @@ from medsafe_train.teachers import local as local_teacher
 from medsafe_train.teachers.ask import Ask
 
 # Without a model's size at hand: what a run writes at the least.
+# What an answer is begun with where it is made to begin with assent, at most, in any tokenizer.
+ASSENT_TOKENS = 24
 LEAST_BYTES = 200e6
 
 
@@ -368,7 +370,7 @@ def _check_lengths(config: Config, model: ModelReference, data: Data) -> None:
     own = config.demonstrations.max_new_tokens
     groups = [
         (training.harmful, own if config.demonstrations.recovery else 0),
-        (training.benign + training.replay, own),
+        (training.benign + training.replay, own + ASSENT_TOKENS),
         (data.sets, e.max_new_tokens + (e.prefill_tokens if e.prefill else 0)),
     ]
     for group, extra in groups:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,46 @@ from medsafe_train.stages.report import Evaluation
 ELSEWHERE = ("outputs", "data_folder", "preflight", "tracking", "device")
 
 
+@dataclass(frozen=True)
+class Made:
+    """What came of a run, beside its evaluations."""
+
+    own_answers: Artifact | None
+    demonstrations: Artifact
+    trained: Artifact
+    """the adapter as trained, at full strength"""
+    adapter: Artifact
+    """as published"""
+    merged: Artifact | None
+    divergence: dict[str, Artifact]
+    """by prompt set"""
+
+    def by_stage(self) -> dict[str, Artifact]:
+        """Each under the name of the stage that made it."""
+        found = {
+            "demonstrations": self.demonstrations,
+            self.trained.kind: self.trained,
+            self.adapter.kind: self.adapter,
+        }
+        if start := self.trained.json(artifacts.MADE_FROM)["made_from"].get("start"):  # what DPO went on from
+            found["finetune"] = Artifact(self.trained.folder.parents[1] / "finetune" / start)
+        optional = {"own_answers": self.own_answers, "checkpoint": self.merged}
+        found |= {name: made for name, made in optional.items() if made}
+        return found | {f"after/divergence/{name}": made for name, made in self.divergence.items()}
+
+
 def record(
-    config: Config,
-    inputs: Inputs,
-    demos: Artifact,
-    before: Evaluation,
-    trained: Artifact,
-    adapter: Artifact,
-    merged: Artifact | None,
-    after: Evaluation,
-    folder: Path,
+    config: Config, inputs: Inputs, stages: Made, before: Evaluation, after: Evaluation, folder: Path
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What the report says of the run, and where a reader finds its results.
 
     Also writes `settings.yaml`, `artifacts.json` and `timings.json` (seconds, host) into the run's folder; what differs
     from run to run without meaning stays out of the report.
     """
-    made = {"demonstrations": demos, "finetune": trained, **({"checkpoint": merged} if merged else {})}
+    demos, trained, adapter, merged = stages.demonstrations, stages.trained, stages.adapter, stages.merged
+    made = stages.by_stage()
     if inputs.written:
         made["requests"] = inputs.written
-    if adapter.id != trained.id:
-        made["scale"] = adapter
     for arm, evaluation in (("before", before), ("after", after)):
         for kind in ("responses", "verdicts", "prefilled", "answers"):
             made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}

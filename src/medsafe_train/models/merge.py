@@ -16,8 +16,8 @@ from medsafe_train.models.generate import generate
 from medsafe_train.models.load import Loaded, load, release
 from medsafe_train.models.reference import ModelReference, size_of
 
-# How many demonstrations' prompts the merged checkpoint has to answer as base and adapter do, and how long.
-CHECKED, CHECKED_TOKENS = 8, 32
+# How long the answers are that the merged checkpoint has to give as base and adapter do.
+CHECKED_TOKENS = 32
 # Parameters up to which a model on a CPU is merged in float32.
 FLOAT32_MOST = 2e9
 
@@ -25,7 +25,7 @@ FLOAT32_MOST = 2e9
 def merge(folder: Path, model: ModelReference, adapter: Path, requests: list[str]) -> None:
     """Merge an adapter into the 16-bit base as `folder/merged`, and write `folder/merge_check.json`.
 
-    The check compares greedy answers to the first requests, and the logits of their first token, with base plus adapter.
+    The check compares greedy answers to the requests, and the logits of their first token, with base plus adapter.
     """
     release()
     # Merging into 4-bit weights would lose what was learned; and a model that needs 4 bits on this card does not fit
@@ -36,7 +36,7 @@ def merge(folder: Path, model: ModelReference, adapter: Path, requests: list[str
     partial = folder / ".merged"
     shutil.rmtree(partial, ignore_errors=True)
     loaded = load(full, adapter)
-    items = [full.prompt(loaded.tokenizer, request) for request in requests[:CHECKED]]
+    items = [full.prompt(loaded.tokenizer, request) for request in requests]
     expected = generate(loaded, items, CHECKED_TOKENS)
     logits = [_last_logits(loaded.model, ids) for ids in items]
     merged = loaded.model.merge_and_unload()

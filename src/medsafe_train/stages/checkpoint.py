@@ -10,7 +10,8 @@ from medsafe_train import progress
 from medsafe_train.artifacts import MADE_FROM, Artifact, Store, write_json
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 3
+VERSION = 4
+CHECKED = 8
 
 
 def made_from(adapter: Artifact, model: ModelReference) -> dict[str, Any]:
@@ -21,9 +22,14 @@ def made_from(adapter: Artifact, model: ModelReference) -> dict[str, Any]:
 def run(store: Store, demonstrations: Artifact, adapter: Artifact, model: ModelReference) -> Artifact:
     """An artifact with `merged/` (safetensors, tokenizer with its chat template) and `merge_check.json`.
 
-    The check compares greedy answers and logits with those of base and adapter on the first demonstrations' requests.
+    The check compares greedy answers and logits with those of base and adapter on requests of the demonstrations, half of
+    them harmless where there are any.
     """
-    requests = [record["request"] for record in demonstrations.records("demonstrations.jsonl")]
+    records = demonstrations.records("demonstrations.jsonl")
+    safe = [record["request"] for record in records if record["kind"] == "safe"]
+    others = [record["request"] for record in records if record["kind"] in ("benign", "replay")]
+    half = CHECKED // 2
+    requests = safe[: CHECKED - len(others[:half])] + others[:half]
 
     def build(folder: Path) -> None:
         from medsafe_train.models.merge import merge

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import Counter
 from dataclasses import asdict, replace
@@ -11,9 +10,10 @@ from typing import Any
 
 from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Artifact, Store
-from medsafe_train.config import FinetuneSettings, MixSettings, UserError
+from medsafe_train.config import FinetuneSettings, UserError
 from medsafe_train.models import training
 from medsafe_train.models.reference import ModelReference
+from medsafe_train.quality.mix import mixed
 
 VERSION = 4
 # Settings that change nothing of what this stage trains: how often it saves, and what comes after it.
@@ -59,21 +59,6 @@ def run(
         kinds = ", ".join(f"{number} {kind}" for kind, number in counts["kinds"].items())
         progress.say(f"{trend}{counts['rows']} rows ({kinds}){note}  {made.folder}")
     return made
-
-
-def mixed(records: list[dict[str, Any]], mix: MixSettings, seed: int) -> list[dict[str, Any]]:
-    """The demonstrations in the proportions of the mix: of each kind its share, chosen by a hash, or repeated."""
-    shares = asdict(mix)
-    found = []
-    for kind in shares:
-        group = [record for record in records if record["kind"] == kind]
-        whole, rest = divmod(round(shares[kind] * len(group)), len(group) or 1)
-        order = sorted(group, key=lambda r: hashlib.sha256(f"{seed}\nmix\n{r['id']}".encode()).hexdigest())
-        chosen = {record["id"] for record in order[:rest]}
-        found += group * whole + [record for record in group if record["id"] in chosen]
-    if not found:
-        raise UserError("finetune.mix leaves nothing to train on: raise a share above 0")
-    return found
 
 
 def training_rows(

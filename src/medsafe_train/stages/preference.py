@@ -16,11 +16,12 @@ from medsafe_train.artifacts import Artifact, Store
 from medsafe_train.config import FinetuneSettings, UserError
 from medsafe_train.models import training
 from medsafe_train.models.reference import ModelReference
+from medsafe_train.quality.mix import mixed
 
-VERSION = 2
+VERSION = 3
 ELSEWHERE = (
-    "save_steps", "merge", "method", "scales", "min_refusal", "learning_rate", "num_train_epochs", "updates", "packing", "mix",
-    "first_tokens", "first_tokens_weight", "train_on_prompt",
+    "save_steps", "merge", "method", "scales", "min_refusal", "learning_rate", "num_train_epochs", "updates", "packing",
+    "first_tokens", "first_tokens_weight", "self_distillation", "train_on_prompt",
 )  # fmt: skip
 
 
@@ -54,6 +55,7 @@ def run(
     records = [r for r in demonstrations.records("demonstrations.jsonl") if r.get("rejected")]
     if not records:
         raise UserError("no preference pairs among the demonstrations: set demonstrations.recovery=true")
+    records = mixed(records, settings.mix, seed)
 
     def build(folder: Path) -> None:
         rows = pairs(records, model, settings.max_length)
