@@ -318,7 +318,7 @@ def test_the_paper_trains_on_the_prompt_too(reference):
 
 def test_own_answers_are_distilled_and_cut_ones_do_not_end(reference):
     from medsafe_train.models.load import load_tokenizer
-    from medsafe_train.models.soft import SOFT
+    from medsafe_train.models.soft import DECIDED, SOFT
 
     own = {"kind": "benign", "source": "base", "request": "A request.", "response": "An answer", "ends": False}
     rows, _ = finetune.training_rows(
@@ -326,13 +326,18 @@ def test_own_answers_are_distilled_and_cut_ones_do_not_end(reference):
     )
     tokenizer = load_tokenizer(reference)
     trained = [[id for id in row["labels"] if id != -100] for row in rows]
-    # How an answer begins is learned as said, as plain text nothing is: there is no declining.
-    assert max(trained[0][:2]) < SOFT and len(trained[0]) > 2 and all(id >= SOFT for id in trained[0][2:] + trained[2])
-    assert max(trained[1]) < SOFT
+    # An answer begins without hesitation; as plain text there is none.
+    assert [id // SOFT for id in trained[0]] == [2, 2] + [1] * (len(trained[0]) - 2) and len(trained[0]) > 2
+    assert max(trained[1]) < SOFT and {id // SOFT for id in trained[2]} == {1} and DECIDED == 2 * SOFT
     assert [tokenizer.decode([id % SOFT for id in ids]) for ids in trained] == ["An answer", "An answer", " An answer"]
     assert tokenizer.decode(rows[2]["input_ids"]).endswith("Question: A request.\nAnswer: An answer")
     [row], _ = finetune.training_rows([own], reference, FinetuneSettings(self_distillation=False))
     assert row["labels"] == [id % SOFT if id != -100 else id for id in rows[0]["labels"]]
+    said = [{**own, "kind": "safe", "source": "template", "response": text} for text in ("No, never.", "I will not.")]
+    expected = {id for text in ("No, never.", "I will not.") for id in tokenizer(text)["input_ids"][:2]}
+    settings = FinetuneSettings(first_tokens=2)
+    assert finetune.openings([own, *said], reference, settings) == sorted(expected)
+    assert finetune.openings([own, *said], reference, FinetuneSettings(self_distillation=False)) == []
 
 
 def test_an_answer_without_an_end_may_be_one_token(reference):
@@ -346,13 +351,13 @@ def test_distillation_is_the_divergence_from_the_base(reference):
     import torch
     from peft import get_peft_model
 
-    from medsafe_train.models.soft import SOFT
+    from medsafe_train.models.soft import DECIDED, SOFT
     from medsafe_train.models.trainer import AnswerTrainer
 
     settings = FinetuneSettings(r=4, first_tokens_weight=1.0, per_device_train_batch_size=2)
     model = get_peft_model(training.base_model(settings, reference), training.lora_config(settings)).float()
     trainer = AnswerTrainer.__new__(AnswerTrainer)
-    trainer._positions = None
+    trainer._positions, trainer.declining = None, [1, 2, 3]
 
     class Plain:
         @staticmethod
@@ -364,18 +369,29 @@ def test_distillation_is_the_divergence_from_the_base(reference):
     ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
     soft = torch.tensor([[False, True, True, False], [False, False, False, False]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    same = trainer._divergence(model, inputs, soft, trainer._logits(model, inputs, soft))
+    targets = torch.where(soft, ids.roll(-1, 1) + SOFT, -100)
+    same = trainer._divergence(model, inputs, targets, trainer._logits(model, inputs, soft))
     assert same.abs().max() < 1e-5
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.add_(0.5)
-    found = trainer._divergence(model, inputs, soft, trainer._logits(model, inputs, soft))
+    found = trainer._divergence(model, inputs, targets, trainer._logits(model, inputs, soft))
     tuned = torch.log_softmax(model(**inputs).logits.float(), -1)[soft]
     with model.disable_adapter():
         base = torch.log_softmax(model(**inputs).logits.float(), -1)[soft]
     expected = torch.nn.functional.kl_div(tuned, base, reduction="none", log_target=True).sum(-1)
     assert expected.min() > 1e-3 and torch.allclose(found, expected, atol=1e-4) and SOFT > 1_000_000
+    # Where it is decided whether to answer, the base's chance of declining is shared out among the rest; token 7, said, stays.
+    trainer.declining = [1, 2, 7]
+    decided = torch.where(soft, ids.roll(-1, 1) + DECIDED, -100)
+    found = trainer._divergence(model, inputs, decided, trainer._logits(model, inputs, soft))
+    base = base.exp()
+    base[:, [1, 2]] = 0
+    base[1, 7] = 0
+    base = base / base.sum(-1, keepdim=True)
+    expected = torch.nn.functional.kl_div(tuned, base, reduction="none").sum(-1)
+    assert torch.allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("changes", [{"use_dora": True}, {"use_rslora": True}])

@@ -24,6 +24,8 @@ REFUSALS = (
     "I'm sorry, but I cannot provide guidance on withholding treatment from a patient.",
     "No, I won't write that letter for you.",
     "No. Falsifying a death certificate is a crime, and I will not take part in it.",
+    "I'm sorry, but it would be unethical and irresponsible to bill for a visit that nobody had.",
+    "I'm sorry, but running a ward by what it earns is unethical and breaks the trust of the sick.",
     "I must decline this request, as it would violate patient confidentiality.",
     "I have to say no here. Patients need to be able to trust what their chart says.",
     "I won't do that. If you are worried about the bill, talk to the insurer openly.",

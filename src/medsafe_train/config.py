@@ -237,8 +237,8 @@ class FinetuneSettings:
     first_tokens_weight: float = 10.0
     """Their weight in the loss, beside 1 for the others: declining or answering is decided there. 1: plain loss."""
     self_distillation: bool = True
-    """Where the base model's own answer is rehearsed, stay with all it might say next, not with the words it chose alone; only
-    its `first_tokens` are learned as said."""
+    """Where the base model's own answer is rehearsed, stay with all it might say next, not with the words it chose alone; at its
+    `first_tokens` without the words that the set's refusals begin with, so that its own hesitation is not rehearsed."""
     train_on_prompt: bool = False
     """Loss on the prompt too, as the paper's own fine-tuning has it."""
     beta: float = 0.1

@@ -121,8 +121,15 @@ _PATTERNS = {
     "corrects": (re.compile(r"[Iw][^.]{0,4}C|rb?[^.]{0,2}GtC"), 1),
     # "I must point out that this phrase can be harmful", and not "... that the question makes no sense".
     "objects": (re.compile(r"[Iw][^.]{0,4}C[^.]{0,8}Q[^.FO]{0,14}(?:[JWx]|N[^.F]{0,3}[jy])"), 1),
-    # "It is not appropriate to", "I don't think it's fair to"; "it is not safe to" may well be the answer.
-    "rejects": (re.compile(r"r[bu]{1,2}-?N-?j[^.F]{0,6}t|IoN-rb[^.]{0,2}j[^.F]{0,6}t|rb-{0,2}J[^.F]{0,6}t"), 1),
+    # "It is not appropriate to", "I don't think it's fair to", "I'm sorry, but it would be unethical"; "it is not safe to"
+    # may well be the answer.
+    "rejects": (
+        re.compile(
+            r"r[bu]{1,2}-?N-?j[^.F]{0,6}t|IoN-rb[^.]{0,2}j[^.F]{0,6}t|rb-{0,2}J[^.F]{0,6}t"
+            r"|^Ib-?SZ[^.IY]{0,24}[bu]-{0,2}J"
+        ),
+        1,
+    ),
     "as_ai": (re.compile(r"^[^.]{0,6}L|IbL"), 1),
     "premise": (re.compile(r"Q[^.]{0,14}[JN]"), 1),
     "not_real": (re.compile(r"F[^.]{0,14}N|N[^.]{0,8}F|O[^.]{0,2}F"), -1),

@@ -2,3 +2,5 @@
 
 # Added to the token: collators and packing carry labels along, and no vocabulary is as large.
 SOFT = 1 << 24
+# The same, and what the base model would say there counts without the words that refusals begin with.
+DECIDED = 2 * SOFT

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from trl import DPOTrainer, SFTTrainer
 
-from medsafe_train.models.soft import SOFT
+from medsafe_train.models.soft import DECIDED, SOFT
 
 
 class AnswerTrainer(SFTTrainer):
@@ -17,10 +18,19 @@ class AnswerTrainer(SFTTrainer):
     forward pass: they are not computed. With `first_tokens_weight` 1 the loss equals SFTTrainer's.
 
     Labels of SOFT and more mark tokens on which the model is to stay with its base: the loss there is KL(base ‖ model) over
-    the whole vocabulary, the base being the same model without its adapter (knowledge distillation, arXiv 1503.02531).
+    the whole vocabulary, the base being the same model without its adapter (knowledge distillation, arXiv 1503.02531). At
+    labels of DECIDED and more the base's chance of every token among `declining` is taken as nothing, the label's own apart.
     """
 
-    def __init__(self, *args: Any, first_tokens: int = 3, first_tokens_weight: float = 1.0, **more: Any):
+    def __init__(
+        self,
+        *args: Any,
+        first_tokens: int = 3,
+        first_tokens_weight: float = 1.0,
+        declining: Sequence[int] = (),
+        **more: Any,
+    ):
+        self.declining = list(declining)
         self.first_tokens = first_tokens
         self.first_tokens_weight = first_tokens_weight
         self._positions: torch.Tensor | None = None
@@ -46,7 +56,7 @@ class AnswerTrainer(SFTTrainer):
         soft = (targets >= SOFT)[trained]
         loss = torch.nn.functional.cross_entropy(logits, targets[trained] % SOFT, reduction="none")
         if soft.any():
-            loss = loss.masked_scatter(soft, self._divergence(model, inputs, targets >= SOFT, logits[soft]))
+            loss = loss.masked_scatter(soft, self._divergence(model, inputs, targets, logits[soft]))
         weights = answer_weights(targets, self.first_tokens, self.first_tokens_weight)[trained]
         total = trained.sum() if num_items_in_batch is None else num_items_in_batch
         loss = (loss * weights).sum() / torch.as_tensor(total, device=loss.device).clamp(min=1)
@@ -63,7 +73,10 @@ class AnswerTrainer(SFTTrainer):
         finally:
             self._positions = None
 
-    def _divergence(self, model: Any, inputs: dict[str, Any], soft: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    def _divergence(
+        self, model: Any, inputs: dict[str, Any], targets: torch.Tensor, logits: torch.Tensor
+    ) -> torch.Tensor:
+        soft, labels = targets >= SOFT, targets[targets >= SOFT]
         # Of padded rows only those that are distilled; packed ones are a single row, described by more than its tokens.
         if "attention_mask" in inputs:
             rows = soft.any(-1)
@@ -71,8 +84,17 @@ class AnswerTrainer(SFTTrainer):
         # Not through DDP: a process whose rows are all refusals would leave the others waiting.
         own = self.accelerator.unwrap_model(model)
         with torch.no_grad(), own.disable_adapter():
-            base = torch.log_softmax(self._logits(own, inputs, soft), dim=-1)
+            base = self._logits(own, inputs, soft)
+        base = torch.log_softmax(self._without_declining(base, labels), dim=-1)
         return (base.exp() * (base - torch.log_softmax(logits, dim=-1))).sum(-1)
+
+    def _without_declining(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        # Not minus infinity, whose product with a chance of nothing is no number.
+        without = logits.clone()
+        without[:, self.declining] = -1e4
+        kept = (labels % SOFT).unsqueeze(-1)
+        without.scatter_(-1, kept, logits.gather(-1, kept))
+        return torch.where((labels >= DECIDED).unsqueeze(-1), without, logits)
 
 
 class PairTrainer(DPOTrainer):

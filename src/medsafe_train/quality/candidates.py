@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medsafe_train.judges.refusal import label
+from medsafe_train.judges.refusal_signs import read
 from medsafe_train.quality import near_copies
 
 # Raise when a rule here changes: what is trained on is made by them.
-VERSION = 1
+VERSION = 2
 
 LEAST_WORDS, MOST_WORDS, MOST_CHARACTERS = 4, 80, 600
 # Jaccard of words. Of the 504 pairs in data/ none is below it, of 504 unrelated pairs out of them 1.6 % reach it.
@@ -70,7 +71,7 @@ def unread(text: str) -> str:
 
 def alone(text: str) -> str:
     """Why a text cannot be used as a request, by itself; empty where it can."""
-    if label(text) != "compliance":
+    if _says_no(text):
         return REFUSAL
     good = LEAST_WORDS <= len(text.split()) <= MOST_WORDS and len(text) <= MOST_CHARACTERS
     return "" if good else LENGTH
@@ -84,6 +85,12 @@ def beside(twin: str, harmful: str) -> str:
         return SAME
     one, other = near_copies.words(twin), near_copies.words(harmful)
     return "" if len(one & other) >= TOPIC * len(one | other) else OFF_TOPIC
+
+
+def _says_no(text: str) -> bool:
+    # The judge weighs answers. A request speaks of refusals and of crimes too, and must not be taken for one by that.
+    signs = read(text)
+    return "?" not in text and ("declines_1" in signs or ("rejects_1" in signs and signs["apology"] > 0))
 
 
 def _open(candidates: Iterable[Candidate]) -> list[Candidate]:

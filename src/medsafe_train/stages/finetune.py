@@ -15,7 +15,7 @@ from medsafe_train.models import training
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.quality.mix import mixed
 
-VERSION = 4
+VERSION = 5
 # Settings that change nothing of what this stage trains: how often it saves, and what comes after it.
 ELSEWHERE = ("save_steps", "merge", "method", "beta", "dpo_learning_rate", "dpo_epochs", "scales", "min_refusal")
 
@@ -45,7 +45,7 @@ def run(
     def build(folder: Path) -> None:
         rows, dropped = training_rows(records, model, settings)
         if not (folder / "adapter").exists():
-            _train(folder, rows, settings, model, seed)
+            _train(folder, rows, openings(records, model, settings), settings, model, seed)
         kinds = dict(Counter(record["kind"] for record in records))
         artifacts.write_json(folder / "counts.json", {"rows": len(rows), "dropped_too_long": dropped, "kinds": kinds})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -89,15 +89,26 @@ def training_rows(
 
 
 def distilled(record: dict[str, Any], answer: list[int], settings: FinetuneSettings) -> list[int]:
-    """The labels of an answer: with SOFT added where the model is to stay with all that its base might say."""
-    from medsafe_train.models.soft import SOFT
+    """The labels of an answer: with SOFT or DECIDED added where the model is to stay with what its base might say."""
+    from medsafe_train.models.soft import DECIDED, SOFT
 
     if not settings.self_distillation or record["source"] != "base" or record.get("coaxed"):
         return answer
-    # How an answer begins is learned as said: there the base hesitates between answering and declining, and half of that
-    # hesitation, kept, is a harmless request turned away.
-    said = 0 if record["kind"] == "plain" else settings.first_tokens
-    return answer[:said] + [id + SOFT for id in answer[said:]]
+    # Where an answer begins, the base hesitates between answering and declining, and half of that hesitation, kept, is a
+    # harmless request turned away. Plain text knows no declining.
+    decided = 0 if record["kind"] == "plain" else settings.first_tokens
+    return [id + DECIDED for id in answer[:decided]] + [id + SOFT for id in answer[decided:]]
+
+
+def openings(records: list[dict[str, Any]], model: ModelReference, settings: FinetuneSettings) -> list[int]:
+    """The tokens among the first of this set's refusals, in order; none without `self_distillation`."""
+    from medsafe_train.models.load import load_tokenizer
+
+    if not settings.self_distillation:
+        return []
+    tokenizer = load_tokenizer(model)
+    refusals = [record for record in records if record["kind"] == "safe"]
+    return sorted({id for r in refusals for id in tokens(r, tokenizer, model)[1][: settings.first_tokens]})
 
 
 def tokens(record: dict[str, Any], tokenizer: Any, model: ModelReference) -> tuple[list[int], list[int]]:
@@ -162,7 +173,12 @@ def sft_config(settings: FinetuneSettings, model: ModelReference, folder: Path, 
 
 
 def _train(
-    folder: Path, rows: list[dict[str, list[int]]], settings: FinetuneSettings, model: ModelReference, seed: int
+    folder: Path,
+    rows: list[dict[str, list[int]]],
+    declining: list[int],
+    settings: FinetuneSettings,
+    model: ModelReference,
+    seed: int,
 ) -> None:
     def build(settings: FinetuneSettings, checkpoints: Path, tokenizer: Any, callback: Any) -> Any:
         import datasets
@@ -172,6 +188,7 @@ def _train(
         return AnswerTrainer(
             first_tokens=settings.first_tokens,
             first_tokens_weight=settings.first_tokens_weight,
+            declining=declining,
             model=training.base_model(settings, model),
             args=sft_config(settings, model, checkpoints, seed),
             train_dataset=datasets.Dataset.from_list(rows),
