@@ -144,9 +144,10 @@ def _rows(
         table.add_row("requests", what, "made" if written.made else "to make")
         more = requests.sets_of(written) if written.made else requests.planned(config.demonstrations)
         training = preflight.with_sets(config, training, more)
-    n_harmful, n_benign = (
-        sum(len(s.prompts) for s in group) for group in (training.harmful, training.benign + training.replay)
+    n_harmful, n_twins, n_replay = (
+        sum(len(s.prompts) for s in group) for group in (training.harmful, training.benign, training.replay)
     )
+    n_benign = n_twins + n_replay
 
     def row(stage: str, what: str, artifact: Artifact) -> Artifact:
         table.add_row(stage, what, "made" if artifact.made else "to make")
@@ -203,9 +204,15 @@ def _rows(
             made = medical_qa.made_from(config.medical_qa, b, arm)
             row("medical_qa", f"{arm.name}: {len(b.questions)} of {b.name}", store.place("medical_qa", made))
     words = sum(len((q.context or "").split()) + len(q.question.split()) for b in benchmarks for q in b.questions)
+    recovery, tried = config.demonstrations.recovery, training.validation
     return {
-        "rows": int(n_harmful * (f.mix.safe + f.mix.recovery) + n_benign * (f.mix.benign + f.mix.recovery_benign)),
-        "replay": n_benign + (n_harmful + n_benign if config.demonstrations.recovery else 0),
+        "refusals": int(n_harmful * (f.mix.safe + f.mix.recovery * recovery)),
+        "rehearsed": int(
+            n_twins * (f.mix.benign + f.mix.recovery_benign * recovery)
+            + n_replay * (f.mix.replay + f.mix.plain * f.self_distillation)
+        ),
+        "replay": n_benign + (n_harmful + n_benign if recovery else 0),
+        "tried": sum(len(s.prompts) for s in tried) * len(f.scales) if f.scales != [1.0] else 0,
         "answers": 2 * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets),
         "question_tokens": int(2 * 1.5 * words),
     }
@@ -239,8 +246,19 @@ def _estimates(config: Config, model: ModelReference, counts: dict[str, int], he
         return
     speed = _matrix_speed(model.device, model.dtype)
     e, d = config.evaluation, config.demonstrations
-    training = 4 * size * counts["rows"] * 120 * f.num_train_epochs * (1.33 if f.gradient_checkpointing else 1)
-    generating = 2 * size * (counts["replay"] * d.max_new_tokens + counts["answers"] * e.max_new_tokens)
+    rows = counts["refusals"] + counts["rehearsed"]
+    seen = (
+        f.updates * f.per_device_train_batch_size * f.gradient_accumulation_steps
+        if f.updates
+        else f.num_train_epochs * rows
+    )
+    # What is distilled passes through the base model too.
+    passes = (4 * counts["refusals"] + (6 if f.self_distillation else 4) * counts["rehearsed"]) / max(1, rows)
+    # A request has about 40 tokens; a refusal is about as long as an answer that is rehearsed.
+    length = min(f.max_length, 40 + d.max_new_tokens)
+    training = passes * size * seen * length * (1.33 if f.gradient_checkpointing else 1)
+    asked = (counts["replay"] + counts["tried"]) * d.max_new_tokens + counts["answers"] * e.max_new_tokens
+    generating = 2 * size * asked
     asking = 2 * size * counts["question_tokens"]
     # Shares of the matrix product's speed that the stages reach, as measured on SmolLM2 on two cores.
     took = training / (0.45 * speed) + generating / (0.25 * speed) + asking / (0.7 * speed)
