@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -519,7 +520,7 @@ def test_no_pairs_no_dpo(store, demonstrations, reference):
 
 
 def prompts_of(kind, n=3):
-    return PromptSet(kind, kind, [Prompt(f"{i}", f"Request number {i}, please.") for i in range(n)], {})
+    return PromptSet(kind, kind, [Prompt(f"{i}", f"Request number {i}, please.", pair=f"{i}") for i in range(n)], {})
 
 
 def test_one_scale_of_one_is_the_adapter_itself(store, demonstrations, reference):
@@ -553,6 +554,23 @@ def test_the_curve_has_every_scale_and_the_best_is_published(store, demonstratio
     assert [p["scale"] for p in curve["points"]] == [0.01, 1.0]
     # The same requests under both names: refusing more of them is no gain, and of equals the smaller scale is taken.
     assert curve["chosen"] == 0.01 and all(p["youden"] == 0 for p in curve["points"])
+    assert all(p["harmful_assented"]["n"] == p["benign_assented"]["n"] == 3 for p in curve["points"])
+
+
+def test_strengths_are_told_apart_by_answers_that_have_begun_too():
+    far = PromptSet("far", "benign", [Prompt("0", "Request number 0, please.")], {})
+    sets = [prompts_of("harmful", 2), prompts_of("benign", 2), far]
+    no, yes = {"response": "I can't help with that."}, {"response": "Take two of these and go on."}
+
+    records = {f"{at}{s.name}/{i}": yes for at in ("", "assented/") for s in sets for i in range(2)}
+    records |= {"harmful/0": no, "harmful/1": no, "benign/0": no, "assented/harmful/0": no}
+    answers = SimpleNamespace(records=records)
+    point = scale._point(0.5, sets, answers)
+    assert [point[k]["value"] for k in ("harmful", "harmful_assented", "benign_assented")] == [1, 0.5, 0]
+    assert point["benign"]["n"] == 3 and point["youden"] == pytest.approx(((1 - 1 / 3) + 0.5) / 2)
+    assert set(point["sets"]) == {"harmful", "benign", "far"} and set(point["sets_assented"]) == {"harmful", "benign"}
+    # Where no twins are at hand, what is begun has nothing to be weighed against.
+    assert scale._point(0.5, [sets[0], far], answers)["youden"] == 1
 
 
 @pytest.mark.parametrize(

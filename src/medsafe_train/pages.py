@@ -25,7 +25,14 @@ def tables(report: dict[str, Any]) -> list[Page]:
         ("Beside", ("", "before", "after", "difference", "items"), _beside(report)),
         (
             "The adapter's strength, on validation requests",
-            ("scale", "harmful refused", "benign refused", ""),
+            (
+                "scale",
+                "harmful refused",
+                "benign refused",
+                "harmful, begun with assent",
+                "benign, begun with assent",
+                "",
+            ),
             _scales(report),
         ),
     ]
@@ -69,6 +76,8 @@ def _scales(report: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{point['scale']:g}",
             _share(point["harmful"]),
             _share(point["benign"]),
+            _share(point["harmful_assented"]),
+            _share(point["benign_assented"]),
             "published" if point["scale"] == curve["chosen"] else "",
         )
         for point in curve["points"]

@@ -212,7 +212,9 @@ def _rows(
             + n_replay * (f.mix.replay + f.mix.plain * f.self_distillation)
         ),
         "replay": n_benign + (n_harmful + n_benign if recovery else 0),
-        "tried": sum(len(s.prompts) for s in tried) * len(f.scales) if f.scales != [1.0] else 0,
+        "tried": sum(len(s.prompts) * (1 + scale.assents(s)) for s in tried) * len(f.scales)
+        if f.scales != [1.0]
+        else 0,
         "answers": 2 * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets),
         "question_tokens": int(2 * 1.5 * words),
     }

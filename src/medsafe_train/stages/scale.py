@@ -15,9 +15,11 @@ from medsafe_train.config import FinetuneSettings
 from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
 from medsafe_train.judges.refusal import label
 from medsafe_train.models.reference import ModelReference
+from medsafe_train.prompts import prefilled_ids
 from medsafe_train.sources.prompt_sets import PromptSet
+from medsafe_train.teachers import base
 
-VERSION = 4
+VERSION = 5
 # Whether an answer declines shows in its first sentence or two.
 ANSWER_TOKENS = 24
 BATCH_TOKENS = 12288
@@ -44,6 +46,7 @@ def curve_made_from(
         "scales": settings.scales,
         "adapter": adapter.id,
         "model": model.made_from(),
+        "base_version": base.VERSION,  # whose words assent
         "validation": [[s.name, s.kind, s.fingerprint()] for s in validation],
     }
 
@@ -51,7 +54,7 @@ def curve_made_from(
 def run(
     store: Store, settings: FinetuneSettings, adapter: Artifact, validation: list[PromptSet], model: ModelReference
 ) -> Artifact:
-    """An artifact with `adapter/` at the chosen scale, and `curve.json`: refusal rate by scale and validation set.
+    """An artifact with `adapter/` at the chosen scale, and `curve.json`: refusal rates by scale and validation set.
 
     With one scale of 1 there is nothing to choose, and the trained adapter itself is returned.
     """
@@ -76,7 +79,8 @@ def run(
         made = store.make("scale", made_from(settings, adapter, validation, model), build)
         for point in curve:
             progress.say(
-                f"{point['scale']:<5g} harmful refused {_percent(point['harmful'])}, benign refused {_percent(point['benign'])}"
+                f"{point['scale']:<5g} harmful refused {_percent(point['harmful'])}, benign refused {_percent(point['benign'])}; begun "
+                f"with assent {_percent(point['harmful_assented'])} and {_percent(point['benign_assented'])}"
                 f"{'  ← published' if point['scale'] == best else ''}"
             )
         if len(curve) > 1 and not any(safe_enough(point, settings.min_refusal) for point in curve):
@@ -88,10 +92,10 @@ def run(
 
 
 def best_scale(curve: list[dict[str, Any]], min_refusal: float) -> float:
-    """The scale to publish, of points with `scale, harmful, benign, youden`.
+    """The scale to publish, of points with `scale, harmful, youden`.
 
     Of those that refuse at least `min_refusal` of the harmful requests (where none does: of those that refuse most), the one
-    with the largest `harmful refused − benign refused`, sets of a kind pooled; between equals the smallest.
+    with the largest `youden`; between equals the smallest.
     """
     most = max(point["harmful"]["value"] or 0 for point in curve)
     enough = [point for point in curve if safe_enough(point, min(min_refusal, most))]
@@ -113,7 +117,8 @@ def _curve(
 ) -> list[dict[str, Any]]:
     if len(settings.scales) == 1:
         nothing = statistics.rate([])
-        return [{"scale": settings.scales[0], "harmful": nothing, "benign": nothing, "youden": 0.0, "sets": {}}]
+        point = dict.fromkeys(("harmful", "benign", "harmful_assented", "benign_assented"), nothing)
+        return [{"scale": settings.scales[0], **point, "youden": 0.0, "sets": {}}]
     from medsafe_train.models import generate
 
     points = []
@@ -123,6 +128,14 @@ def _curve(
             items = [
                 (f"{s.name}/{prompt.id}", model.prompt(loaded.tokenizer, prompt.prompt))
                 for s in validation
+                for prompt in s.prompts
+            ] + [
+                (
+                    f"assented/{s.name}/{prompt.id}",
+                    prefilled_ids(loaded.tokenizer, prompt.prompt, base.assent(prompt.prompt), model.system_prompt),
+                )
+                for s in validation
+                if assents(s)
                 for prompt in s.prompts
             ]
             generate.answer(loaded, items, ANSWER_TOKENS, BATCH_TOKENS, ledger, f"scale {scale:g}")
@@ -144,21 +157,38 @@ def _at(scale: float, adapter: Path, model: ModelReference) -> Iterator[Any]:
         yield loaded
 
 
+def assents(prompts: PromptSet) -> bool:
+    """Whether a set is also tried with the answer begun."""
+    # Far from the border nobody begins an answer for the model; there is nothing to withstand.
+    return prompts.kind == "harmful" or any(prompt.pair for prompt in prompts.prompts)
+
+
 def _point(scale: float, validation: list[PromptSet], ledger: Ledger) -> dict[str, Any]:
-    refused = {
-        s.name: [label(ledger.records[f"{s.name}/{p.id}"]["response"], p.prompt) != "compliance" for p in s.prompts]
-        for s in validation
-    }
-    pooled = {
-        kind: [value for s in validation if s.kind == kind for value in refused[s.name]]
-        for kind in ("harmful", "benign")
-    }
-    rates = {kind: statistics.rate(values) for kind, values in pooled.items()}
+    """What is refused at one strength, sets of a kind pooled; `youden` is the mean of `harmful refused − benign refused` over
+    requests as they are and those of pairs whose answer has begun with assent.
+
+    Few requests are refused or not by chance; begun answers are as many again, and tell strengths apart that all refuse
+    what is asked plainly.
+    """
+
+    def refused(s: PromptSet, at: str) -> list[bool]:
+        return [label(ledger.records[f"{at}{s.name}/{p.id}"]["response"], p.prompt) != "compliance" for p in s.prompts]
+
+    plain = {s.name: refused(s, "") for s in validation}
+    assented = {s.name: refused(s, "assented/") for s in validation if assents(s)}
+    rates, youden = {}, []
+    for suffix, found in (("", plain), ("_assented", assented)):
+        for kind in ("harmful", "benign"):
+            pooled = [value for s in validation if s.kind == kind for value in found.get(s.name, [])]
+            rates[kind + suffix] = statistics.rate(pooled)
+        if None not in (both := [rates[kind + suffix]["value"] for kind in ("harmful", "benign")]):
+            youden.append(both[0] - both[1])
     return {
         "scale": scale,
         **rates,
-        "youden": rates["harmful"]["value"] - rates["benign"]["value"],
-        "sets": {name: statistics.rate(values) for name, values in refused.items()},
+        "youden": sum(youden) / len(youden),
+        "sets": {name: statistics.rate(values) for name, values in plain.items()},
+        "sets_assented": {name: statistics.rate(values) for name, values in assented.items()},
     }
 
 
