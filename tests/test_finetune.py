@@ -557,6 +557,16 @@ def test_the_curve_has_every_scale_and_the_best_is_published(store, demonstratio
     assert all(p["harmful_assented"]["n"] == p["benign_assented"]["n"] == 3 for p in curve["points"])
 
 
+def test_strengths_are_tried_on_words_that_are_neither_trained_nor_evaluated():
+    from medsafe_train.config import EvaluationSettings
+    from medsafe_train.teachers import base
+
+    others = [*base.ASSENTS, EvaluationSettings().prefill]
+    starts = {" ".join(text.split()[:2]).lower() for text in others}
+    assert not starts & {" ".join(text.split()[:2]).lower() for text in scale.ASSENTS}
+    assert {scale.assent(f"Request {n}") for n in range(60)} == set(scale.ASSENTS)
+
+
 def test_strengths_are_told_apart_by_answers_that_have_begun_too():
     far = PromptSet("far", "benign", [Prompt("0", "Request number 0, please.")], {})
     sets = [prompts_of("harmful", 2), prompts_of("benign", 2), far]
