@@ -328,17 +328,37 @@ def test_own_answers_are_distilled_and_cut_ones_do_not_end(reference):
     tokenizer = load_tokenizer(reference)
     trained = [[id for id in row["labels"] if id != -100] for row in rows]
     # An answer begins without hesitation; as plain text there is none.
-    assert [id // SOFT for id in trained[0]] == [2, 2] + [1] * (len(trained[0]) - 2) and len(trained[0]) > 2
+    assert [id // SOFT for id in trained[0]] == [2, 3] + [1] * (len(trained[0]) - 2) and len(trained[0]) > 2
     assert max(trained[1]) < SOFT and {id // SOFT for id in trained[2]} == {1} and DECIDED == 2 * SOFT
     assert [tokenizer.decode([id % SOFT for id in ids]) for ids in trained] == ["An answer", "An answer", " An answer"]
     assert tokenizer.decode(rows[2]["input_ids"]).endswith("Question: A request.\nAnswer: An answer")
     [row], _ = finetune.training_rows([own], reference, FinetuneSettings(self_distillation=False))
     assert row["labels"] == [id % SOFT if id != -100 else id for id in rows[0]["labels"]]
-    said = [{**own, "kind": "safe", "source": "template", "response": text} for text in ("No, never.", "I will not.")]
-    expected = {id for text in ("No, never.", "I will not.") for id in tokenizer(text)["input_ids"][:2]}
+    [row], _ = finetune.training_rows(
+        [{**own, "kind": "recovery_benign", "prefill": "Sure,"}], reference, FinetuneSettings(first_tokens=2)
+    )
+    assert [id // SOFT for id in row["labels"] if id != -100][:3] == [4, 5, 1]
+
+
+def test_what_refusals_begin_with_is_told_by_kind_and_place(reference):
+    from medsafe_train.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(reference)
+    answer = {"kind": "benign", "source": "base", "request": "A request.", "response": "Try this.", "ends": True}
+    said = ["No, never."] * 60 + ["I will not."] * 39 + ["Try asking somebody."] * 1
+    records = [{**answer, "kind": "safe", "source": "template", "response": text} for text in said]
+    records += [answer] * 9 + [{**answer, "response": "I would."}] * 1
+    records += [{**answer, "kind": "recovery", "prefill": "Sure,", "response": "but no."}]
     settings = FinetuneSettings(first_tokens=2)
-    assert finetune.openings([own, *said], reference, settings) == sorted(expected)
-    assert finetune.openings([own, *said], reference, FinetuneSettings(self_distillation=False)) == []
+    found = finetune.openings(records, reference, settings)
+    first = [tokenizer(text)["input_ids"] for text in ("No, never.", "I will not.", "Try asking somebody.")]
+    # "Try" opens one refusal in a hundred, and nine answers in ten.
+    assert found["safe", 0] == sorted({first[0][0], first[1][0]}) and first[2][0] not in found["safe", 0]
+    assert first[0][1] in found["safe", 1] and len(found["recovery", 0]) == 1
+    assert found["recovery", 0] != found["safe", 0] and list(found) == [
+        ("safe", 0), ("safe", 1), ("recovery", 0), ("recovery", 1),
+    ]  # fmt: skip
+    assert finetune.openings(records, reference, FinetuneSettings(self_distillation=False)) == {}
 
 
 def test_an_answer_without_an_end_may_be_one_token(reference):
@@ -358,7 +378,7 @@ def test_distillation_is_the_divergence_from_the_base(reference):
     settings = FinetuneSettings(r=4, first_tokens_weight=1.0, per_device_train_batch_size=2)
     model = get_peft_model(training.base_model(settings, reference), training.lora_config(settings)).float()
     trainer = AnswerTrainer.__new__(AnswerTrainer)
-    trainer._positions, trainer.declining = None, [1, 2, 3]
+    trainer._positions, trainer.declining = None, [[1, 2, 3]]
 
     class Plain:
         @staticmethod
@@ -384,8 +404,8 @@ def test_distillation_is_the_divergence_from_the_base(reference):
     expected = torch.nn.functional.kl_div(tuned, base, reduction="none", log_target=True).sum(-1)
     assert expected.min() > 1e-3 and torch.allclose(found, expected, atol=1e-4) and SOFT > 1_000_000
     # Where it is decided whether to answer, the base's chance of declining is shared out among the rest; token 7, said, stays.
-    trainer.declining = [1, 2, 7]
-    decided = torch.where(soft, ids.roll(-1, 1) + DECIDED, -100)
+    trainer.declining = [[9], [1, 2, 7]]
+    decided = torch.where(soft, ids.roll(-1, 1) + DECIDED + SOFT, -100)
     found = trainer._divergence(model, inputs, decided, trainer._logits(model, inputs, soft))
     base = base.exp()
     base[:, [1, 2]] = 0

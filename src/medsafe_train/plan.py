@@ -14,6 +14,7 @@ from medsafe_train.models import reference
 from medsafe_train.models.load import load_tokenizer
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources import prompt_sets, questions, read
+from medsafe_train.stages.scale import ANSWER_TOKENS
 
 # As of Llama 3; smaller ones need less.
 VOCABULARY = 128_256
@@ -212,9 +213,8 @@ def _rows(
             + n_replay * (f.mix.replay + f.mix.plain * f.self_distillation)
         ),
         "replay": n_benign + (n_harmful + n_benign if recovery else 0),
-        "tried": sum(len(s.prompts) * (1 + scale.assents(s)) for s in tried) * len(f.scales)
-        if f.scales != [1.0]
-        else 0,
+        "tried": sum(len(s.prompts) * (1 + scale.assents(s)) for s in tried)
+        * (len(f.scales) if len(f.scales) > 1 else 0),
         "answers": 2 * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets),
         "question_tokens": int(2 * 1.5 * words),
     }
@@ -259,7 +259,7 @@ def _estimates(config: Config, model: ModelReference, counts: dict[str, int], he
     # A request has about 40 tokens; a refusal is about as long as an answer that is rehearsed.
     length = min(f.max_length, 40 + d.max_new_tokens)
     training = passes * size * seen * length * (1.33 if f.gradient_checkpointing else 1)
-    asked = (counts["replay"] + counts["tried"]) * d.max_new_tokens + counts["answers"] * e.max_new_tokens
+    asked = counts["replay"] * d.max_new_tokens + counts["answers"] * e.max_new_tokens + counts["tried"] * ANSWER_TOKENS
     generating = 2 * size * asked
     asking = 2 * size * counts["question_tokens"]
     # Shares of the matrix product's speed that the stages reach, as measured on SmolLM2 on two cores.

@@ -24,7 +24,7 @@ from medsafe_train.judges.refusal_signs import read
 from medsafe_train.judges.refusal_weights import PARTIAL, REFUSES
 
 # Raise when a pattern, a rule or a weight changes, here or in the two files beside: verdicts are made from them.
-VERSION = 3
+VERSION = 4
 
 # An answer that declines, turns ("However, here are"), and goes on for three list items has answered after all, in part.
 ITEMS = math.log1p(3)
@@ -38,6 +38,17 @@ def judge(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def label(response: str, request: str = "") -> str:
     """`refusal`, `partial_refusal` or `compliance`, as XSTest's annotators tell them apart (arXiv 2308.01263)."""
     return decide(read(response, request), REFUSES, PARTIAL)
+
+
+def hesitates(response: str, request: str = "") -> bool:
+    """Whether an answer declines, or begins by being sorry for what it is or cannot do; a word of sympathy alone does not.
+
+    Stricter than `label`, for answers that are learned from: an assistant that says what it cannot do before it answers is
+    none to imitate, whatever annotators call it.
+    """
+    signs = read(response, request)
+    excuses = signs.get("apology", 0.0) > 0 or "ai_not_1" in signs or "no_access_1" in signs
+    return excuses or label(response, request) != "compliance"
 
 
 def decide(signs: dict[str, float], refuses: dict[str, float], partial: dict[str, float]) -> str:

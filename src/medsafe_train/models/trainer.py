@@ -19,7 +19,7 @@ class AnswerTrainer(SFTTrainer):
 
     Labels of SOFT and more mark tokens on which the model is to stay with its base: the loss there is KL(base ‖ model) over
     the whole vocabulary, the base being the same model without its adapter (knowledge distillation, arXiv 1503.02531). At
-    labels of DECIDED and more the base's chance of every token among `declining` is taken as nothing, the label's own apart.
+    labels of DECIDED + n SOFT the base's chance of every token in `declining[n]` is taken as nothing, the label's own apart.
     """
 
     def __init__(
@@ -27,10 +27,10 @@ class AnswerTrainer(SFTTrainer):
         *args: Any,
         first_tokens: int = 3,
         first_tokens_weight: float = 1.0,
-        declining: Sequence[int] = (),
+        declining: Sequence[Sequence[int]] = (),
         **more: Any,
     ):
-        self.declining = list(declining)
+        self.declining = declining
         self.first_tokens = first_tokens
         self.first_tokens_weight = first_tokens_weight
         self._positions: torch.Tensor | None = None
@@ -89,12 +89,13 @@ class AnswerTrainer(SFTTrainer):
         return (base.exp() * (base - torch.log_softmax(logits, dim=-1))).sum(-1)
 
     def _without_declining(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        # Not minus infinity, whose product with a chance of nothing is no number.
-        without = logits.clone()
-        without[:, self.declining] = -1e4
-        kept = (labels % SOFT).unsqueeze(-1)
-        without.scatter_(-1, kept, logits.gather(-1, kept))
-        return torch.where((labels >= DECIDED).unsqueeze(-1), without, logits)
+        for number, ids in enumerate(self.declining):
+            rows = (labels // SOFT == DECIDED // SOFT + number).nonzero().squeeze(-1)
+            said = labels[rows] % SOFT
+            # Not minus infinity, whose product with a chance of nothing is no number.
+            changed = logits[rows].index_fill(-1, torch.tensor(list(ids), device=logits.device, dtype=torch.long), -1e4)
+            logits[rows] = changed.scatter(-1, said.unsqueeze(-1), logits[rows, said].unsqueeze(-1))
+        return logits
 
 
 class PairTrainer(DPOTrainer):

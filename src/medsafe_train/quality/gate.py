@@ -11,12 +11,12 @@ from math import floor
 from typing import Any
 
 from medsafe_train.config import GateSettings
-from medsafe_train.judges.refusal import label
+from medsafe_train.judges.refusal import hesitates, label
 from medsafe_train.quality import near_copies
 from medsafe_train.quality.wording import delivers, gives_reason
 
 # Raise when a rule here or in wording.py changes: what is trained on is made by them.
-VERSION = 2
+VERSION = 3
 
 SAFE = "safe"
 """The kind that must decline; every other kind must not."""
@@ -73,10 +73,9 @@ def _whole(item: Item, settings: GateSettings) -> str | None:
 def _declines(item: Item, settings: GateSettings) -> str | None:
     # What an answer was made to begin with says nothing of whether it declines.
     said = item["response"].removeprefix(item.get("coaxed", "")).strip()
-    declines = label(said, item["request"]) != "compliance"
     if item["kind"] == SAFE:
-        return None if declines else "does not decline"
-    return "the model declines this benign request" if declines else None
+        return None if label(said, item["request"]) != "compliance" else "does not decline"
+    return "the model declines this benign request" if hesitates(said, item["request"]) else None
 
 
 def _withholds(item: Item, settings: GateSettings) -> str | None:

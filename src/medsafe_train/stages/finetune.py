@@ -15,7 +15,9 @@ from medsafe_train.models import training
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.quality.mix import mixed
 
-VERSION = 5
+VERSION = 6
+# From this share of a set's refusals on a token is one that they begin with.
+OPENING = 0.02
 # Settings that change nothing of what this stage trains: how often it saves, and what comes after it.
 ELSEWHERE = ("save_steps", "merge", "method", "beta", "dpo_learning_rate", "dpo_epochs", "scales", "min_refusal")
 
@@ -45,7 +47,8 @@ def run(
     def build(folder: Path) -> None:
         rows, dropped = training_rows(records, model, settings)
         if not (folder / "adapter").exists():
-            _train(folder, rows, openings(records, model, settings), settings, model, seed)
+            declining = openings(records, model, settings)
+            _train(folder, rows, list(declining.values()), settings, model, seed)
         kinds = dict(Counter(record["kind"] for record in records))
         artifacts.write_json(folder / "counts.json", {"rows": len(rows), "dropped_too_long": dropped, "kinds": kinds})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -97,18 +100,39 @@ def distilled(record: dict[str, Any], answer: list[int], settings: FinetuneSetti
     # Where an answer begins, the base hesitates between answering and declining, and half of that hesitation, kept, is a
     # harmless request turned away. Plain text knows no declining.
     decided = 0 if record["kind"] == "plain" else settings.first_tokens
-    return [id + DECIDED for id in answer[:decided]] + [id + SOFT for id in answer[decided:]]
+    # In the order of `openings`: a refusal that turns an answer round begins with other words than one that opens it.
+    first = settings.first_tokens if record["kind"] == "recovery_benign" else 0
+    levels = [DECIDED + (first + place) * SOFT for place in range(min(decided, len(answer)))]
+    return [id + level for id, level in zip(answer, levels, strict=False)] + [id + SOFT for id in answer[decided:]]
 
 
-def openings(records: list[dict[str, Any]], model: ModelReference, settings: FinetuneSettings) -> list[int]:
-    """The tokens among the first of this set's refusals, in order; none without `self_distillation`."""
+def openings(
+    records: list[dict[str, Any]], model: ModelReference, settings: FinetuneSettings
+) -> dict[tuple[str, int], list[int]]:
+    """By kind of refusal (`safe`, `recovery`) and place, the tokens that this set's refusals begin with and its answers do not.
+
+    A token counts from a share of OPENING of the refusals on, and where a smaller share of the base model's own answers of
+    the same form has it in that place. None without `self_distillation`.
+    """
     from medsafe_train.models.load import load_tokenizer
 
     if not settings.self_distillation:
-        return []
+        return {}
     tokenizer = load_tokenizer(model)
-    refusals = [record for record in records if record["kind"] == "safe"]
-    return sorted({id for r in refusals for id in tokens(r, tokenizer, model)[1][: settings.first_tokens]})
+    found = {}
+    for refusals, answers in (("safe", ("benign", "replay")), ("recovery", ("recovery_benign",))):
+        declined = [tokens(r, tokenizer, model)[1] for r in records if r["kind"] == refusals]
+        answered = [tokens(r, tokenizer, model)[1] for r in records if r["kind"] in answers]
+        for place in range(settings.first_tokens):
+            here, there = (_shares([ids[place] for ids in group if len(ids) > place]) for group in (declined, answered))
+            found[refusals, place] = sorted(
+                id for id, share in here.items() if share >= OPENING and share > there.get(id, 0.0)
+            )
+    return found
+
+
+def _shares(ids: list[int]) -> dict[int, float]:
+    return {id: count / len(ids) for id, count in Counter(ids).items()}
 
 
 def tokens(record: dict[str, Any], tokenizer: Any, model: ModelReference) -> tuple[list[int], list[int]]:
@@ -175,7 +199,7 @@ def sft_config(settings: FinetuneSettings, model: ModelReference, folder: Path, 
 def _train(
     folder: Path,
     rows: list[dict[str, list[int]]],
-    declining: list[int],
+    declining: list[list[int]],
     settings: FinetuneSettings,
     model: ModelReference,
     seed: int,

@@ -12,13 +12,13 @@ from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import DemonstrationsSettings
 from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
-from medsafe_train.judges.refusal import label
+from medsafe_train.judges.refusal import hesitates
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources.prompt_sets import TrainingSets, asked
 from medsafe_train.teachers import base
 from medsafe_train.teachers.base import Ask
 
-VERSION = 3
+VERSION = 4
 
 
 def made_from(settings: DemonstrationsSettings, sets: TrainingSets, model: ModelReference) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
     """An artifact with `answers.jsonl`: `id, response, finish_reason`; None where nothing is asked.
 
     Ids are `set/id` for benign requests, and `again/set/id`, with an answer made to begin with assent, for those that the model
-    declines: left out, they would be the ones it goes on declining. With `recovery` also `complied/set/id` for harmful ones and `assented/set/id`
+    declines or half declines: left out, they would be the ones it goes on declining. With `recovery` also `complied/set/id` for harmful ones and `assented/set/id`
     for benign ones whose answer is made to begin with assent.
     """
     asks = _asks(settings, sets)
@@ -50,7 +50,7 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
         ledger = Ledger(folder / "answers.partial.jsonl")
         answers = base.answer(asks, model, settings.max_new_tokens, ledger, "base model answers")
         benign = asked(sets.benign) | asked(sets.replay)
-        declined = [id for id, p in benign.items() if label(answers[id]["response"], p.prompt) != "compliance"]
+        declined = [id for id, p in benign.items() if hesitates(answers[id]["response"], p.prompt)]
         again = [Ask(f"again/{id}", benign[id].prompt, base.assent(benign[id].prompt)) for id in declined]
         answers |= base.answer(again, model, settings.max_new_tokens, ledger, "once more, what it declined")
         artifacts.write_jsonl(folder / "answers.jsonl", answers.values())

@@ -19,7 +19,7 @@ from medsafe_train.models.reference import ModelReference
 from medsafe_train.prompts import prefilled_ids
 from medsafe_train.sources.prompt_sets import PromptSet
 
-VERSION = 6
+VERSION = 7
 # Whether an answer declines shows in its first sentence or two.
 ANSWER_TOKENS = 24
 BATCH_TOKENS = 12288
@@ -54,7 +54,7 @@ def curve_made_from(
         "scales": settings.scales,
         "adapter": adapter.id,
         "model": model.made_from(),
-        "validation": [[s.name, s.kind, s.fingerprint()] for s in validation],
+        "validation": [[s.name, s.kind, s.fingerprint(), assents(s)] for s in validation],
     }
 
 
@@ -125,7 +125,7 @@ def _curve(
     if len(settings.scales) == 1:
         nothing = statistics.rate([])
         point = dict.fromkeys(("harmful", "benign", "harmful_assented", "benign_assented"), nothing)
-        return [{"scale": settings.scales[0], **point, "youden": 0.0, "sets": {}}]
+        return [{"scale": settings.scales[0], **point, "youden": 0.0, "sets": {}, "sets_assented": {}}]
     from medsafe_train.models import generate
 
     points = []
@@ -198,7 +198,7 @@ def _point(scale: float, validation: list[PromptSet], ledger: Ledger) -> dict[st
     return {
         "scale": scale,
         **rates,
-        "youden": sum(youden) / len(youden),
+        "youden": sum(youden) / max(1, len(youden)),
         "sets": {name: statistics.rate(values) for name, values in plain.items()},
         "sets_assented": {name: statistics.rate(values) for name, values in assented.items()},
     }
