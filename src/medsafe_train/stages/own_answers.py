@@ -39,8 +39,8 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
     """An artifact with `answers.jsonl`: `id, response, finish_reason`; None where nothing is asked.
 
     Ids are `set/id` for benign requests, and `again/set/id`, with an answer made to begin with assent, for those that the model
-    declines or half declines: left out, they would be the ones it goes on declining. With `recovery` also `complied/set/id` for harmful ones and `assented/set/id`
-    for benign ones whose answer is made to begin with assent.
+    declines or half declines: left out, they would be the ones it goes on declining. With `recovery` also `complied/set/id`
+    for harmful ones and `assented/set/id` for benign ones whose answer is made to begin with assent.
     """
     asks = _asks(settings, sets)
     if not asks:
