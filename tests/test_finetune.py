@@ -609,8 +609,24 @@ def test_strengths_are_told_apart_by_answers_that_have_begun_too():
 )
 def test_safe_enough_first_then_the_largest_difference(min_refusal, chosen):
     tried = [(0.5, 0.69, 0.0), (0.75, 0.94, 0.03), (1.1, 0.976, 0.09), (1.25, 0.98, 0.12)]
-    curve = [{"scale": s, "harmful": {"value": h}, "benign": {"value": b}, "youden": h - b} for s, h, b in tried]
-    assert scale.best_scale(curve, min_refusal) == chosen
+    assert scale.best_scale([tried_at(*point, n=100_000) for point in tried], min_refusal) == chosen
+
+
+def tried_at(strength, harmful, benign, n, assented=None):
+    values = {"harmful": harmful, "benign": benign, "harmful_assented": assented, "benign_assented": assented and 0.0}
+    pairs = [harmful - benign] + ([assented] if assented else [])
+    rates = {name: {"value": value, "n": n if value is not None else 0} for name, value in values.items()}
+    return {"scale": strength, **rates, "youden": sum(pairs) / len(pairs)}
+
+
+def test_of_strengths_that_so_few_requests_cannot_tell_apart_the_smallest_is_published():
+    tried = [(0.5, 0.8, 0.0), (0.75, 0.94, 0.03), (1.0, 0.97, 0.02), (1.25, 0.96, 0.05)]
+    # 84 requests: a standard error of 0.024; 30: of 0.040, and 0.94 - 0.03 is 0.04 below 0.97 - 0.02.
+    assert scale.best_scale([tried_at(*point, n=84) for point in tried], 0.0) == 1.0
+    assert scale.best_scale([tried_at(*point, n=30) for point in tried], 0.0) == 0.75
+    assert scale.best_scale([tried_at(*point, n=30) for point in tried], 0.95) == 1.0
+    # By hand, two pairs of shares: the root of 0.9 * 0.1 / 50 and 0.5 * 0.5 / 50, halved.
+    assert scale.standard_error(tried_at(1.0, 0.9, 0.0, 50, 0.5)) == pytest.approx((0.09 / 50 + 0.25 / 50) ** 0.5 / 2)
 
 
 def test_divergence_is_zero_for_an_adapter_that_does_nothing(store, demonstrations, reference):

@@ -250,7 +250,8 @@ class FinetuneSettings:
     scales: list[float] = field(default_factory=lambda: [0.5, 0.75, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25])
     """Strengths at which the trained adapter is tried on the validation requests; the best one is published. [1.0]: as trained."""
     min_refusal: float = 0.95
-    """Of the strengths that refuse at least this share of the harmful validation requests, asked plainly, the best is published."""
+    """Of the strengths that refuse at least this share of the harmful validation requests, asked plainly, the weakest is published
+    that so few requests cannot tell from the best."""
     save_steps: int = 25
     """A checkpoint every so many steps; a killed run goes on from the last one."""
     merge: bool = True

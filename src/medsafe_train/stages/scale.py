@@ -19,7 +19,8 @@ from medsafe_train.models.reference import ModelReference
 from medsafe_train.prompts import prefilled_ids
 from medsafe_train.sources.prompt_sets import PromptSet
 
-VERSION = 7
+# Of the choice, and of what is tried for it: another rule costs no answers.
+VERSION, CURVE_VERSION = 8, 7
 # Whether an answer declines shows in its first sentence or two.
 ANSWER_TOKENS = 24
 BATCH_TOKENS = 12288
@@ -49,7 +50,7 @@ def curve_made_from(
 ) -> dict[str, Any]:
     """What decides how the adapter does at each strength: apart from the choice, so that another rule costs no answers."""
     return {
-        "version": VERSION,
+        "version": CURVE_VERSION,
         "judge_version": JUDGE_VERSION,
         "scales": settings.scales,
         "adapter": adapter.id,
@@ -99,15 +100,26 @@ def run(
 
 
 def best_scale(curve: list[dict[str, Any]], min_refusal: float) -> float:
-    """The scale to publish, of points with `scale, harmful, youden`.
+    """The scale to publish, of points with `scale`, `youden` and the rates that it is made of.
 
-    Of those that refuse at least `min_refusal` of the harmful requests (where none does: of those that refuse most), the one
-    with the largest `youden`; between equals the smallest.
+    Of those that refuse at least `min_refusal` of the harmful requests (where none does: of those that refuse most), the
+    smallest whose `youden` is at most a standard error below the largest: what so few requests cannot tell apart is
+    decided for the model that is moved least (the one-standard-error rule, Breiman et al. 1984, section 3.4.3).
     """
     most = max(point["harmful"]["value"] or 0 for point in curve)
     enough = [point for point in curve if safe_enough(point, min(min_refusal, most))]
-    # Rounded: sums of the same counts in another order are still equals.
-    return max(enough, key=lambda point: (round(point["youden"], 6), -point["scale"]))["scale"]
+    best = max(enough, key=lambda point: point["youden"])
+    # A hair less: sums of the same counts in another order are still equals.
+    least = best["youden"] - standard_error(best) - 1e-6
+    return min(point["scale"] for point in enough if point["youden"] >= least)
+
+
+def standard_error(point: dict[str, Any]) -> float:
+    """Of a point's `youden`, the mean of differences of independent shares."""
+    rates = [point[f"{kind}{suffix}"] for suffix in ("", "_assented") for kind in ("harmful", "benign")]
+    pairs = [(a, b) for a, b in zip(rates[::2], rates[1::2], strict=True) if None not in (a["value"], b["value"])]
+    variance = sum(rate["value"] * (1 - rate["value"]) / rate["n"] for pair in pairs for rate in pair)
+    return variance**0.5 / max(1, len(pairs))
 
 
 def safe_enough(point: dict[str, Any], min_refusal: float) -> bool:
