@@ -248,7 +248,8 @@ class FinetuneSettings:
     dpo_epochs: float = 1.0
     """DPO: how often every pair is seen."""
     scales: list[float] = field(default_factory=lambda: [0.5, 0.75, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25])
-    """Strengths at which the trained adapter is tried on the validation requests; the best one is published. [1.0]: as trained."""
+    """Strengths at which the trained adapter is tried on the validation requests; the weakest near the best is published, see
+    `min_refusal`. [1.0]: as trained."""
     min_refusal: float = 0.95
     """Of the strengths that refuse at least this share of the harmful validation requests, asked plainly, the weakest is published
     that so few requests cannot tell from the best."""

@@ -25,9 +25,9 @@ from medsafe_train.teachers import endpoint as endpoint_teacher
 from medsafe_train.teachers import local as local_teacher
 from medsafe_train.teachers.ask import Ask
 
-# Without a model's size at hand: what a run writes at the least.
 # What an answer is begun with where it is made to begin with assent, at most, in any tokenizer.
 ASSENT_TOKENS = 24
+# Without a model's size at hand: what a run writes at the least.
 LEAST_BYTES = 200e6
 
 

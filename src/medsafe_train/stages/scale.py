@@ -1,4 +1,4 @@
-"""Tries a trained adapter at several strengths on the validation requests, and publishes it at the best one."""
+"""Tries a trained adapter at several strengths on the validation requests, and publishes it at the weakest near the best."""
 
 from __future__ import annotations
 
