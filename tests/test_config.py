@@ -216,3 +216,11 @@ def test_settings_that_are_not_a_librarys_own_are_explained():
             if isinstance(node, ast.AnnAssign) and not explained:
                 bare.append(node.target.id)
     assert set(bare) - passed_on == {"teacher"}
+
+
+def test_every_task_has_its_job(refused):
+    from medsafe_train import pipeline
+    from medsafe_train.config import Task
+
+    assert set(pipeline.TASKS) == set(Task)
+    assert "task: " in refused("+recipe=smoke", "task=trian")

@@ -12,6 +12,12 @@ class UserError(Exception):
     """Something the user can mend; its text is one line: what is wrong, the value, the next step."""
 
 
+class Task(Enum):
+    """What a command does; pipeline.TASKS says how."""
+
+    train = "train"
+
+
 class Device(Enum):
     """Where models run."""
 
@@ -318,6 +324,8 @@ class Config:
 
     name: str = "run"
     """Names the run's folder; a recipe sets it."""
+    task: Task = Task.train
+    """What is done: train (write demonstrations, fine-tune, evaluate before and after)."""
     model: ModelSettings = field(default_factory=ModelSettings)
     demonstrations: DemonstrationsSettings = field(default_factory=DemonstrationsSettings)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)

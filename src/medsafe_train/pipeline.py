@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from medsafe_train import plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
-from medsafe_train.config import Config, Method
+from medsafe_train.config import Config, Method, Task
 from medsafe_train.models.arm import Arm
 from medsafe_train.preflight import Inputs
 from medsafe_train.provenance import Made
@@ -28,10 +30,14 @@ from medsafe_train.stages.report import Evaluation
 
 
 def run(config: Config, folder: Path) -> None:
-    """Check everything, then write demonstrations, fine-tune, evaluate before and after, and report into `folder`."""
+    """Do the configuration's task and leave its results in `folder`; with preflight=true, say what that would take."""
     progress.seconds.clear()
-    if config.preflight:
-        return plan.show(config)
+    task = TASKS[config.task]
+    return task.plan(config) if config.preflight else task.run(config, folder)
+
+
+def train_and_compare(config: Config, folder: Path) -> None:
+    """Check everything, then write demonstrations, fine-tune, evaluate before and after, and report into `folder`."""
     inputs = preflight.ready(config)
     with tracking.start(config, folder) as tracker:
         inputs = with_requests(config, inputs)
@@ -47,7 +53,6 @@ def run(config: Config, folder: Path) -> None:
         made = Made(own, demos, trained, adapter, merged, moved)
         about, places = provenance.record(config, inputs, made, before, after, folder)
         tracker.finish(report.run(folder, about, inputs.data, before, after, moved, places), trained)
-    return None
 
 
 def with_requests(config: Config, inputs: Inputs) -> Inputs:
@@ -92,3 +97,16 @@ def distance(config: Config, inputs: Inputs, before: Evaluation, adapter: Artifa
         for prompts in inputs.data.sets
         if prompts.kind == "benign" and limit
     }
+
+
+class Job(NamedTuple):
+    """How a task is done, and how `preflight=true` shows what it would take."""
+
+    run: Callable[[Config, Path], None]
+    """configuration, the run's folder"""
+    plan: Callable[[Config], None]
+
+
+TASKS: dict[Task, Job] = {
+    Task.train: Job(train_and_compare, plan.show),
+}
