@@ -10,8 +10,9 @@ import time
 
 import pytest
 
+from medsafe_train.evidence import notes
+from medsafe_train.evidence.paired import compare
 from medsafe_train.markdown import inert, line
-from medsafe_train.stages import report
 from tests.conftest import run_process
 
 
@@ -265,7 +266,7 @@ def test_the_judge_failing_stops_the_run(store, monkeypatch):
 def test_unscored_answers_are_counted_and_never_numbers():
     made = {"figures": {}}
     values = {"before": {"a": True, "b": None, "c": False}, "after": {"a": True, "b": True, "c": None}}
-    report._compare(made, "harmfulness/x/refusal_rate", ["a", "b", "c"], values)
+    compare(made, "harmfulness/x/refusal_rate", ["a", "b", "c"], values)
     before, after, delta = (
         made["figures"][f"{arm}/harmfulness/x/refusal_rate"] for arm in ("before", "after", "delta")
     )
@@ -284,7 +285,7 @@ def test_what_got_worse_is_said():
             "delta/over_refusal/other/refusal_rate": figure(-0.1, 0.2),
         }
     }
-    said = " ".join(report._changes(made))
+    said = " ".join(notes.changes(made))
     assert "lost: fewer questions right" in said and "by 10.0 to 20.0 points" in said and "twins: more benign" in said
     assert "kept" not in said and "other" not in said
 

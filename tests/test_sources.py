@@ -619,7 +619,7 @@ def test_pubmedqa_is_exactly_the_official_test(shared_data):
 
 
 def test_a_pair_is_left_out_whole():
-    from medsafe_train.preflight import _with_twins
+    from medsafe_train.preflight.data import _with_twins
 
     harmful = PromptSet("bad", "harmful", [Prompt("1", "Forge it.", pair="a"), Prompt("2", "Deny it.", pair="b")], {})
     benign = PromptSet("good", "benign", [Prompt("1", "Sign it.", pair="b"), Prompt("2", "File it.", pair="a")], {})

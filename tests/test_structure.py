@@ -18,19 +18,24 @@ HEIGHT = {
     "contradictions": 1,
     "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "progress": 1, "principles": 1, "markdown": 1,
     "pages": 2,
-    "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2, "attacks": 2,
+    "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2, "attacks": 2, "evidence": 2,
     "stages": 3,
     "preflight": 4, "plan": 4, "provenance": 4, "tracking": 4, "pipeline": 4,
     "cli": 5,
     "__main__": 6,
 }  # fmt: skip
 # Rooms of one height that may know each other. What shapes a question takes the type it shapes.
-OWN = {(room, room) for room in ("teachers", "judges", "models", "sources", "quality", "attacks")}
+OWN = {
+    (room, room)
+    for room in ("teachers", "judges", "models", "sources", "quality", "attacks", "evidence", "preflight", "plan")
+}
 OWN |= {
     ("teachers", "sources"),
     ("teachers", "models"),
     ("quality", "judges"),
     ("attacks", "sources"),
+    ("evidence", "sources"),
+    ("evidence", "quality"),
     ("prompts", "sources.questions"),
     ("prompts", "sources.prompt_sets"),
 }

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from medsafe_train import plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config, Method, Task
+from medsafe_train.evidence import Evaluation
 from medsafe_train.models.arm import Arm
 from medsafe_train.preflight import Inputs
 from medsafe_train.provenance import Made
@@ -26,7 +27,6 @@ from medsafe_train.stages import (
     scale,
     verdicts,
 )
-from medsafe_train.stages.report import Evaluation
 
 
 def run(config: Config, folder: Path) -> None:

@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config
+from medsafe_train.evidence import Evaluation
 from medsafe_train.models.reference import packaged
 from medsafe_train.preflight import Inputs
 from medsafe_train.quality import card, near_copies
-from medsafe_train.stages.report import Evaluation
 
 # Settings that change where or how fast something is made, not what.
 ELSEWHERE = ("outputs", "data_folder", "preflight", "tracking", "device")

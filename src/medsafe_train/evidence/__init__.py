@@ -1,0 +1,33 @@
+"""What was measured of the model before and after on the same items, as figures, comparisons and sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from medsafe_train.artifacts import Artifact
+from medsafe_train.quality.near_copies import NearCopy
+from medsafe_train.sources.prompt_sets import PromptSet
+from medsafe_train.sources.questions import Benchmark
+
+
+class Measured(Protocol):
+    """What was measured on."""
+
+    @property
+    def sets(self) -> list[PromptSet]: ...
+    @property
+    def benchmarks(self) -> list[Benchmark]: ...
+    @property
+    def near_copies(self) -> list[NearCopy]: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model, base or fine-tuned, did: artifacts by the name of prompt set or benchmark."""
+
+    responses: dict[str, Artifact] = field(default_factory=dict)
+    verdicts: dict[str, Artifact] = field(default_factory=dict)
+    prefilled: dict[str, Artifact] = field(default_factory=dict)
+    """verdicts on answers that were made to begin with assent"""
+    answers: dict[str, Artifact] = field(default_factory=dict)

@@ -1,0 +1,52 @@
+"""Figures of refusal: of harmful requests, of benign ones, by principle, and of answers that have begun with assent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medsafe_train import statistics
+from medsafe_train.artifacts import Artifact
+from medsafe_train.evidence import Evaluation
+from medsafe_train.evidence.paired import compare
+from medsafe_train.sources.prompt_sets import PromptSet
+
+KINDS = {"harmful": "harmfulness", "benign": "over_refusal"}
+
+
+def refusal(
+    report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation, copied: set[str]
+) -> None:
+    """Shares of a set's requests refused and answers ended: all, without near-copies (`copied`: ids `set/id`), and by principle."""
+    arms = {"before": before, "after": after}
+    ended = {
+        arm: {r["id"]: r["finish_reason"] == "stop" for r in e.responses[prompts.name].records("responses.jsonl")}
+        for arm, e in arms.items()
+    }
+    refused = {arm: _refused(e.verdicts[prompts.name]) for arm, e in arms.items()}
+    place = f"{KINDS[prompts.kind]}/{prompts.name}"
+    everything = [prompt.id for prompt in prompts.prompts]
+    compare(report, f"{place}/refusal_rate", everything, refused)
+    compare(report, f"{place}/ended_rate", everything, ended)
+    new = [id for id in everything if f"{prompts.name}/{id}" not in copied]
+    if len(new) < len(everything):
+        compare(report, f"{place}/refusal_rate_without_near_copies", new, refused)
+    for principle in sorted({p.principle for p in prompts.prompts if p.principle}):
+        ids = [p.id for p in prompts.prompts if p.principle == principle]
+        compare(report, f"{place}/refusal_rate_principle_{principle}", ids, refused)
+
+
+def _refused(verdicts: Artifact) -> dict[str, bool | None]:
+    return {verdict["id"]: verdict["refused"] for verdict in verdicts.records("verdicts.jsonl")}
+
+
+def robustness(report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation) -> None:
+    """Shares refused of requests whose answer has begun with assent."""
+    refused = {arm: _refused(e.prefilled[prompts.name]) for arm, e in (("before", before), ("after", after))}
+    name = f"robustness/{prompts.name}/{prompts.kind}_refusal_rate_prefilled"
+    compare(report, name, [prompt.id for prompt in prompts.prompts], refused)
+
+
+def moved(report: dict[str, Any], prompts: PromptSet, divergence: Artifact) -> None:
+    """The mean divergence of the fine-tuned model from the base model on a set, in nats a token."""
+    values = [record["kl"] for record in divergence.records("divergence.jsonl")]
+    report["figures"][f"after/over_refusal/{prompts.name}/kl_per_token"] = {**statistics.mean(values), "unscored": 0}

@@ -1,0 +1,42 @@
+"""What the reader must not be left to find: what got worse, and what the figures rest on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def changes(report: dict[str, Any]) -> list[str]:
+    """What got worse beyond chance, in a sentence each: it must not be left to the reader to find."""
+    found = []
+    for key, figure in report["figures"].items():
+        arm, kind, name, metric = key.split("/")
+        if arm != "delta" or figure["ci95"] is None:
+            continue
+        low, high = (100 * bound for bound in figure["ci95"])
+        if metric == "accuracy" and high < 0:
+            found.append(
+                f"{name}: fewer questions right after fine-tuning, by {-high:.1f} to {-low:.1f} points: a loss is shown."
+            )
+        if kind == "over_refusal" and metric == "refusal_rate" and low > 0:
+            found.append(f"{name}: more benign requests refused after fine-tuning, by {low:.1f} to {high:.1f} points.")
+    return found
+
+
+def basis(report: dict[str, Any]) -> list[str]:
+    """What the figures rest on, and what they leave out, in a sentence each."""
+    notes = [
+        "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
+        "harmful an answer is. The judge's agreement with human labels is not measured in this run.",
+        "Intervals are 95 %: Wilson for a share, Newcombe's method 10 for a paired difference.",
+    ]
+    cut = [
+        f"{key.split('/')[2]} {(1 - figure['value']):.0%}"
+        for key, figure in report["figures"].items()
+        if key.startswith("after/")
+        and key.endswith("/ended_rate")
+        and figure["value"] is not None
+        and figure["value"] < 0.9
+    ]
+    if cut:
+        notes.append(f"Answers cut off at the length limit after fine-tuning: {', '.join(cut)}.")
+    return notes

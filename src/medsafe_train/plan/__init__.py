@@ -1,0 +1,73 @@
+"""What a run would download, what is already made, and roughly what memory and time it takes (preflight=true)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from medsafe_train import progress
+from medsafe_train.artifacts import Store
+from medsafe_train.config import Config, ModelSettings, UserError
+from medsafe_train.models import reference
+from medsafe_train.models.load import load_tokenizer
+from medsafe_train.models.reference import ModelReference
+from medsafe_train.plan import downloads as inputs
+from medsafe_train.plan import estimates, rows
+from medsafe_train.preflight import models, names
+
+
+def show(config: Config) -> None:
+    """Print what a run would download, what is already made, and roughly what memory and time it takes; makes nothing."""
+    names.check(config)
+    store = Store(Path(config.outputs) / "artifacts")
+    notes = []
+    try:
+        device = reference.choose_device(config.device)
+    except UserError as error:  # a plan for another machine
+        device = "cuda"
+        notes.append(str(error))
+    try:
+        model = reference.resolve(store, config.model, device, config.seed, make=False)
+    except UserError as error:
+        if not reference.HUB_ID.fullmatch(str(config.model.path)):
+            raise
+        notes.append(str(error))
+        model = _unpinned(config.model, device)
+    teacher = _teacher(config, store, model, notes)
+    names.check_libraries(config, model)
+    if (Path(model.folder) / "config.json").is_file():
+        load_tokenizer(model)
+    downloads = inputs.find(config, [model, *([teacher] if teacher and teacher.path != model.path else [])])
+    table = Table(title=f"Plan for {config.model.path} on {device}", title_justify="left", title_style="bold")
+    for head in ("stage", "what", "state"):
+        table.add_column(head)
+    if any(what.startswith("data") for what in downloads):
+        table.add_row("all stages", "made from data that is not here yet", "to make")
+        counts: dict[str, int] = {}
+    else:
+        counts = rows.fill(table, config, store, model, teacher)
+    progress.console.print(table)
+    for what in downloads or ["nothing: all inputs are here"]:
+        progress.say(f"download: {what}")
+    for note in notes:
+        progress.warn(note)
+    estimates.say(config, model, counts, here=not notes)
+
+
+def _teacher(config: Config, store: Store, model: ModelReference, notes: list[str]) -> ModelReference | None:
+    try:
+        return models.teacher(config, store, model, make=False)
+    except UserError as error:
+        t = config.demonstrations.teacher
+        if not reference.HUB_ID.fullmatch(str(t.model)):
+            raise
+        notes.append(str(error))
+        return _unpinned(ModelSettings(path=t.model, revision=t.revision, prompt_format=t.prompt_format), model.device)
+
+
+def _unpinned(m: ModelSettings, device: str) -> ModelReference:
+    return ModelReference(
+        str(m.path), m.revision or "", str(m.path), m.prompt_format, m.system_prompt, m.eos_token,
+        reference.choose_dtype(m, device), m.quantization.value, m.attn_implementation, device,
+    )  # fmt: skip

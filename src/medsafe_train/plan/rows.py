@@ -1,0 +1,112 @@
+"""What a run would make, and what of it is made: the same chain of hashes as the stages compute."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from medsafe_train.artifacts import Artifact, Store
+from medsafe_train.config import Config, Method
+from medsafe_train.models.arm import Arm
+from medsafe_train.models.reference import ModelReference
+from medsafe_train.preflight import data as reading
+from medsafe_train.stages import (
+    checkpoint,
+    demonstrations,
+    divergence,
+    finetune,
+    medical_qa,
+    own_answers,
+    preference,
+    requests,
+    responses,
+    scale,
+    verdicts,
+)
+
+
+def fill(
+    table: Table, config: Config, store: Store, model: ModelReference, teacher: ModelReference | None
+) -> dict[str, int]:
+    """Add a row for every artifact to the table; returns counts from which time is estimated. Makes nothing."""
+    data = reading.read(config)
+    training, sets, benchmarks, f = data.training, data.sets, data.benchmarks, config.finetune
+    if requests.wanted(config.demonstrations):
+        made = requests.made_from(config.demonstrations, training, sets, config.seed, teacher)
+        written = store.place("requests", made)
+        what = "harmful requests and benign twins that the teacher writes"
+        table.add_row("requests", what, "made" if written.made else "to make")
+        more = requests.sets_of(written) if written.made else requests.planned(config.demonstrations)
+        training = reading.with_sets(config, training, more)
+    n_harmful, n_twins, n_replay = (
+        sum(len(s.prompts) for s in group) for group in (training.harmful, training.benign, training.replay)
+    )
+    n_benign = n_twins + n_replay
+
+    def row(stage: str, what: str, artifact: Artifact) -> Artifact:
+        table.add_row(stage, what, "made" if artifact.made else "to make")
+        return artifact
+
+    own = None
+    if training.benign or training.replay or config.demonstrations.recovery:
+        own = store.place("own_answers", own_answers.made_from(config.demonstrations, training, model))
+        row("own_answers", "base model's answers to training requests", own)
+    demos = row(
+        "demonstrations",
+        f"up to {n_harmful} safe responses and {n_benign} answers to benign requests",
+        store.place(
+            "demonstrations",
+            demonstrations.made_from(config.demonstrations, training, own, model, config.seed, teacher),
+        ),
+    )
+    tuned = None
+    trained = []
+    if f.method is not Method.dpo:
+        tuned = store.place("finetune", finetune.made_from(f, demos, model, config.seed))
+        length = f"{f.updates} updates" if f.updates else f"{f.num_train_epochs:g} epochs"
+        trained.append(("finetune", f"LoRA r={f.r}, {length}", tuned))
+    if f.method is not Method.sft:
+        tuned = store.place("preference", preference.made_from(f, demos, tuned, model, config.seed))
+        trained.append(("preference", f"DPO beta={f.beta:g}", tuned))
+    assert tuned is not None
+    if f.scales != [1.0]:
+        tuned = store.place("scale", scale.made_from(f, tuned, training.validation, model))
+        trained.append(("scale", f"{len(f.scales)} strengths tried on validation requests", tuned))
+    base: dict[str, Artifact] = {}
+    merged = store.place("checkpoint", checkpoint.made_from(tuned, model)) if f.merge else None
+    for arm in (Arm(model), Arm(model, tuned, merged)):
+        if arm.adapter:
+            for stage in trained:
+                row(*stage)
+            if merged:
+                row("checkpoint", "merged", merged)
+        for s in sets:
+            for begun in (False, True) if responses.prefills(config.evaluation, s) else (False,):
+                made = responses.made_from(config.evaluation, s, arm, begun)
+                how = ", begun with assent" if begun else ""
+                answered = row(
+                    "responses", f"{arm.name}: {len(s.prompts)} of {s.name}{how}", store.place("responses", made)
+                )
+                judged = store.place("verdicts", verdicts.made_from(config.judge, answered))
+                row("verdicts", f"{arm.name}: {s.name}{how}", judged)
+                if not arm.adapter and not begun:
+                    base[s.name] = answered
+            if arm.adapter and s.kind == "benign" and config.evaluation.kl_limit:
+                made = divergence.made_from(config.evaluation.kl_limit, base[s.name], model, arm.adapter)
+                row("divergence", f"from the base model on {s.name}", store.place("divergence", made))
+        for b in benchmarks:
+            made = medical_qa.made_from(config.medical_qa, b, arm)
+            row("medical_qa", f"{arm.name}: {len(b.questions)} of {b.name}", store.place("medical_qa", made))
+    words = sum(len((q.context or "").split()) + len(q.question.split()) for b in benchmarks for q in b.questions)
+    recovery, tried = config.demonstrations.recovery, training.validation
+    return {
+        "refusals": int(n_harmful * (f.mix.safe + f.mix.recovery * recovery)),
+        "rehearsed": int(
+            n_twins * (f.mix.benign + f.mix.recovery_benign * recovery)
+            + n_replay * (f.mix.replay + f.mix.plain * f.self_distillation)
+        ),
+        "replay": n_benign + (n_harmful + n_benign if recovery else 0),
+        "tried": sum(len(s.prompts) * (1 + scale.assents(s)) for s in tried)
+        * (len(f.scales) if len(f.scales) > 1 else 0),
+        "answers": 2 * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets),
+        "question_tokens": int(2 * 1.5 * words),
+    }

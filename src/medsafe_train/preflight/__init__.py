@@ -1,0 +1,60 @@
+"""Everything that can go wrong before anything expensive starts, checked, and the data read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medsafe_train.artifacts import Artifact, Store
+from medsafe_train.config import Config
+from medsafe_train.models import reference
+from medsafe_train.models.reference import ModelReference
+from medsafe_train.preflight import data as reading
+from medsafe_train.preflight import lengths, models, names
+from medsafe_train.preflight.data import Data
+from medsafe_train.sources.prompt_sets import PromptSet
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stages work on."""
+
+    store: Store
+    model: ModelReference
+    data: Data
+    teacher: ModelReference | None
+    """the model that a local teacher loads"""
+    written: Artifact | None = None
+    """requests and twins that a teacher wrote for this run, where there are any"""
+
+
+def ready(config: Config) -> Inputs:
+    """Check the configuration against this machine, read all data, pin the model down.
+
+    Raises UserError for the first thing that is wrong; the cheap checks come first, and nothing large is downloaded or
+    computed before all have passed.
+    """
+    names.check(config)
+    models.check_outputs(Path(config.outputs))
+    device = reference.choose_device(config.device)
+    models.check_model(config)
+    data = reading.read(config)
+    store = Store(Path(config.outputs) / "artifacts")
+    model = reference.resolve(store, config.model, device, config.seed)
+    names.check_libraries(config, model)
+    teacher = models.teacher(config, store, model)
+    models.check_disk(Path(config.outputs), config, model)
+    lengths.check(config, model, data)
+    lengths.check_teacher(config, teacher, data.training.harmful)
+    lengths.check_writer(config, teacher)
+    return Inputs(store, model, data, teacher)
+
+
+def extended(config: Config, inputs: Inputs, written: Artifact, more: list[PromptSet]) -> Inputs:
+    """The inputs with sets that were written for this run, split between training and validation as all others.
+
+    Raises UserError when there is then too little of either.
+    """
+    training = reading.with_sets(config, inputs.data.training, more)
+    reading.check_training(config, training)
+    return replace(inputs, data=replace(inputs.data, training=training), written=written)

@@ -1,0 +1,86 @@
+"""Whether what is asked, and its answer, fit into a model's context."""
+
+from __future__ import annotations
+
+from medsafe_train import prompts
+from medsafe_train.config import Config, UserError
+from medsafe_train.models.reference import ModelReference
+from medsafe_train.preflight.data import Data
+from medsafe_train.sources.prompt_sets import PromptSet
+from medsafe_train.teachers import author
+from medsafe_train.teachers import local as local_teacher
+from medsafe_train.teachers.ask import Ask
+
+# What an answer is begun with where it is made to begin with assent, at most, in any tokenizer.
+ASSENT_TOKENS = 24
+
+
+def check(config: Config, model: ModelReference, data: Data) -> None:
+    """UserError when a prompt and its answer do not fit into the model's context; loads the tokenizer, which has checks too."""
+    from medsafe_train.models.load import context_length, load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    context = context_length(model)
+    if context is None:
+        return
+    training, e = data.training, config.evaluation
+    own = config.demonstrations.max_new_tokens
+    groups = [
+        (training.harmful, own if config.demonstrations.recovery else 0),
+        (training.benign + training.replay, own + ASSENT_TOKENS),
+        (data.sets, e.max_new_tokens + (e.prefill_tokens if e.prefill else 0)),
+    ]
+    for group, extra in groups:
+        for prompt_set in group:
+            for prompt in prompt_set.prompts:
+                if (length := len(model.prompt(tokenizer, prompt.prompt)) + extra) > context:
+                    raise UserError(
+                        f"{prompt_set.name} {prompt.id}: prompt and answer take {length} tokens, the model's context has "
+                        f"{context}: shorten the prompt or lower max_new_tokens"
+                    )
+    for benchmark in data.benchmarks:
+        for question in benchmark.questions:
+            text, options = prompts.question_ids(tokenizer, benchmark.style, question)
+            if (length := len(text) + max(map(len, options))) > context:
+                raise UserError(
+                    f"{benchmark.name} {question.id}: the question takes {length} tokens, the model's context has {context}: "
+                    "leave the benchmark out for this model"
+                )
+
+
+def check_teacher(config: Config, teacher: ModelReference | None, harmful: list[PromptSet]) -> None:
+    """UserError when what a local teacher is told does not fit into its context; loads its tokenizer, which has checks too."""
+    if teacher is None:
+        return
+    from medsafe_train.models.load import context_length, load_tokenizer
+
+    tokenizer, context, t = load_tokenizer(teacher), context_length(teacher), config.demonstrations.teacher
+    if context is None:
+        return
+    for prompt_set in harmful:
+        for prompt in prompt_set.prompts:
+            ids = local_teacher.input_ids(tokenizer, Ask(prompt.id, prompt), t, config.seed)
+            if (length := len(ids) + t.max_new_tokens) > context:
+                raise UserError(
+                    f"{prompt_set.name} {prompt.id}: with what the teacher {teacher.path} is told about it and its answer "
+                    f"it takes {length} tokens, the context has {context}: shorten it, choose another "
+                    "demonstrations.teacher.model or lower demonstrations.teacher.max_new_tokens"
+                )
+
+
+def check_writer(config: Config, teacher: ModelReference | None) -> None:
+    """UserError when a list of requests does not fit into a local teacher's context, beside what it is told."""
+    from medsafe_train.models.load import context_length, load_tokenizer
+
+    d = config.demonstrations
+    asks = author.request_asks(d.generate, config.seed)
+    context = context_length(teacher) if teacher and asks else None
+    if teacher is None or context is None:
+        return
+    tokenizer = load_tokenizer(teacher)
+    longest = max(len(local_teacher.input_ids(tokenizer, ask, d.teacher, config.seed)) for ask in asks)
+    if (length := longest + d.generate.max_new_tokens) > context:
+        raise UserError(
+            f"demonstrations.generate.max_new_tokens={d.generate.max_new_tokens}: with what the teacher {teacher.path} is told "
+            f"it takes {length} tokens, the context has {context}: lower it and demonstrations.generate.batch"
+        )
