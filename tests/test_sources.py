@@ -202,6 +202,7 @@ def test_every_name_in_conf_is_readable():
         assert prompt_sets.published(name).kind in ("harmful", "benign")
     for name in questions.names():
         assert questions.published(name).reader in questions.READERS
+        assert "not stated" not in (questions.published(name).licence, questions.published(name).citation)
 
 
 # --- sets that are read from elsewhere ------------------------------------------------------------------------------
@@ -464,6 +465,11 @@ SHIPPED = {"id": "m1", "part": "test", "question": "Which?", "options": ["a", "b
 ABSTRACT = {"id": "a1", "part": "test", "abstract": "Text.", "question": "Does it?", "answer": "yes"}
 MEDQA = {"question": "Which?", "options": {"A": "a", "B": "b", "C": "c", "D": "d"}, "answer_idx": "C"}
 MEDQA_HUB = {"id": "x", "sent1": "Which?", "ending0": "a", "ending1": "b", "ending2": "c", "ending3": "d", "label": 2}
+MEDMCQA = {"problem_id": "q", "problem_text": "Which?", "choices": ["p", "q", "r", "s"], "answer": ["d"]}
+MEDMCQA_HUB = {"id": "h", "question": "Which?", "opa": "p", "opb": "q", "opc": "r", "opd": "s", "cop": 1}
+MMLU = {"subject": "anatomy", "question": "Which?", "choices": ["p", "q", "r", "s"], "answer": "3"}
+MEDQA_PARQUET = {"question": "Which?", "options": [{"key": k, "value": k.lower()} for k in "ABCDE"], "answer_idx": "E"}
+LETTERED = {"question": "Which?", "A": "p", "B": "q", "C": "r", "answer": "r"}
 PUBMEDQA = {"id": "7", "QUESTION": "Does it?", "CONTEXTS": ["One.", "Two."], "final_decision": "no"}
 
 
@@ -476,16 +482,22 @@ def ask(reader, row, **changes):
 @pytest.mark.parametrize(
     ("reader", "row", "answer", "options"),
     [
-        ("shipped", SHIPPED, 1, 4),
-        ("shipped_abstract", ABSTRACT, 0, 3),
+        ("own", SHIPPED, 1, 4),
+        ("own", ABSTRACT, 0, 3),
         ("medqa", MEDQA, 2, 4),
         ("medqa", MEDQA_HUB, 2, 4),
         ("pubmedqa", PUBMEDQA, 1, 3),
+        ("medqa", MEDQA_PARQUET, 4, 5),
+        ("medmcqa", MEDMCQA, 3, 4),
+        ("medmcqa", MEDMCQA_HUB, 1, 4),
+        ("mmlu", MMLU, 3, 4),
+        ("own", LETTERED, 2, 3),
     ],
 )
 def test_good_row(reader, row, answer, options):
     found = ask(reader, row)
     assert found.answer == answer and len(found.options) == options and found.question in ("Which?", "Does it?")
+    assert questions.detect(Row(row, "", "")) == reader
 
 
 def test_contexts_are_joined_in_order():
@@ -495,21 +507,23 @@ def test_contexts_are_joined_in_order():
 
 
 BAD_ROWS = {
-    "answer outside the options": ("shipped", SHIPPED, {"answer": "E"}, "'E'"),
-    "answer outside fewer options": ("shipped", SHIPPED, {"options": ["a", "b"], "answer": "C"}, "A, B"),
-    "answer of two letters": ("shipped", SHIPPED, {"answer": "AB"}, "'AB'"),
-    "answer as a number": ("shipped", SHIPPED, {"answer": 1}, "answer is 1"),
-    "no answer": ("shipped", SHIPPED, {"answer": ...}, "'answer'"),
-    "empty option": ("shipped", SHIPPED, {"options": ["a", " ", "c", "d"]}, "option is empty"),
-    "one option": ("shipped", SHIPPED, {"options": ["a"], "answer": "A"}, "at least two"),
-    "options as text": ("shipped", SHIPPED, {"options": "abcd"}, "'abcd'"),
-    "more options than letters": ("shipped", SHIPPED, {"options": list("abcdef"), "answer": "F"}, "'F'"),
-    "no options": ("shipped", SHIPPED, {"options": ...}, "options"),
-    "no question": ("shipped", SHIPPED, {"question": ...}, "'question'"),
-    "empty question": ("shipped", SHIPPED, {"question": ""}, "question is ''"),
-    "no id": ("shipped", SHIPPED, {"id": ...}, "'id'"),
-    "abstract missing": ("shipped_abstract", ABSTRACT, {"abstract": ...}, "'abstract'"),
-    "answer no yes/no/maybe": ("shipped_abstract", ABSTRACT, {"answer": "perhaps"}, "'perhaps'"),
+    "answer outside the options": ("own", SHIPPED, {"answer": "E"}, "'E'"),
+    "answer outside fewer options": ("own", SHIPPED, {"options": ["a", "b"], "answer": "C"}, "A, B"),
+    "answer that two options are": ("own", SHIPPED, {"options": ["up", "up"], "answer": "up"}, "'up'"),
+    "half a context": ("own", SHIPPED, {"context": ""}, "context is ''"),
+    "answer of two letters": ("own", SHIPPED, {"answer": "AB"}, "'AB'"),
+    "answer as a number": ("own", SHIPPED, {"answer": 1}, "answer is 1"),
+    "no answer": ("own", SHIPPED, {"answer": ...}, "'answer'"),
+    "empty option": ("own", SHIPPED, {"options": ["a", " ", "c", "d"]}, "option is empty"),
+    "one option": ("own", SHIPPED, {"options": ["a"], "answer": "A"}, "at least two"),
+    "options as text": ("own", SHIPPED, {"options": "abcd"}, "'abcd'"),
+    "more options than letters": ("own", SHIPPED, {"options": list("abcdefghijk"), "answer": "F"}, "at most 10"),
+    "no options": ("own", SHIPPED, {"options": ...}, "options"),
+    "no question": ("own", SHIPPED, {"question": ...}, "'question'"),
+    "empty question": ("own", SHIPPED, {"question": ""}, "question is ''"),
+    "empty id": ("own", SHIPPED, {"id": " "}, "id is"),
+    "abstract missing": ("own", ABSTRACT, {"abstract": ...}, "'abstract'"),
+    "answer no yes/no/maybe": ("own", ABSTRACT, {"answer": "perhaps"}, "'perhaps'"),
     "medqa answer": ("medqa", MEDQA, {"answer_idx": "Z"}, "'Z'"),
     "medqa options as a list": ("medqa", MEDQA, {"options": ["a", "b"]}, "object of letters"),
     "medqa without options": ("medqa", MEDQA, {"options": ...}, "object of letters"),
@@ -522,6 +536,16 @@ BAD_ROWS = {
     "pubmedqa without contexts": ("pubmedqa", PUBMEDQA, {"CONTEXTS": ...}, "CONTEXTS"),
     "pubmedqa context as text": ("pubmedqa", PUBMEDQA, {"CONTEXTS": ..., "context": "Text."}, "CONTEXTS"),
     "pubmedqa decision": ("pubmedqa", PUBMEDQA, {"final_decision": "Yes!"}, "'Yes!'"),
+    "medqa without answer": ("medqa", MEDQA, {"answer_idx": ...}, "'answer_idx'"),
+    "pubmedqa contexts of numbers": ("pubmedqa", PUBMEDQA, {"CONTEXTS": [1]}, "CONTEXTS"),
+    "medmcqa answer": ("medmcqa", MEDMCQA, {"answer": ["e"]}, "['e']"),
+    "medmcqa two answers": ("medmcqa", MEDMCQA, {"answer": ["a", "b"]}, "['a', 'b']"),
+    "medmcqa one choice": ("medmcqa", MEDMCQA, {"choices": ["p"]}, "at least two"),
+    "medmcqa counted from 1": ("medmcqa", MEDMCQA_HUB, {"cop": 4}, "count from 1"),
+    "medmcqa option missing": ("medmcqa", MEDMCQA_HUB, {"opc": ...}, "option is empty"),
+    "mmlu answer": ("mmlu", MMLU, {"answer": "4"}, "'4'"),
+    "mmlu answer as a letter": ("mmlu", MMLU, {"answer": "A"}, "'A'"),
+    "mmlu without choices": ("mmlu", MMLU, {"choices": ...}, "at least two"),
     "pubmedqa decision missing": ("pubmedqa", PUBMEDQA, {"final_decision": ...}, "final_decision"),
 }
 
@@ -538,30 +562,30 @@ def benchmark(monkeypatch, tmp_path, reader, rows, **known):
     folder.mkdir(exist_ok=True)
     write(folder, "mine.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     published = questions.Published(reader=reader, style="cloze", where=Location(folder="mine.jsonl"), **known)
-    monkeypatch.setattr(questions, "published", lambda name: published)
+    monkeypatch.setattr(questions, "published", lambda given: published)
     return questions.load("mine", data_folder=str(folder))
 
 
 def test_benchmark_duplicate_ids_name_both_places(monkeypatch, tmp_path):
     rows = [SHIPPED, {**SHIPPED, "id": "m2"}, {**SHIPPED, "question": "Other?"}]
-    text = complaint(lambda: benchmark(monkeypatch, tmp_path, "shipped", rows))
+    text = complaint(lambda: benchmark(monkeypatch, tmp_path, "own", rows))
     assert "mine.jsonl:3" in text and "mine.jsonl:1" in text and "'m1'" in text
 
 
 def test_benchmark_bad_row_through_load_has_its_line(monkeypatch, tmp_path):
     rows = [SHIPPED, {**SHIPPED, "id": "m2", "answer": "E"}]
-    text = complaint(lambda: benchmark(monkeypatch, tmp_path, "shipped", rows))
+    text = complaint(lambda: benchmark(monkeypatch, tmp_path, "own", rows))
     assert "mine.jsonl:2" in text and "'E'" in text
 
 
 def test_benchmark_count_is_checked(monkeypatch, tmp_path):
-    text = complaint(lambda: benchmark(monkeypatch, tmp_path, "shipped", [SHIPPED], count=3))
+    text = complaint(lambda: benchmark(monkeypatch, tmp_path, "own", [SHIPPED], count=3))
     assert "1 questions where 3 are published" in text
 
 
 def test_benchmark_worked_examples_are_not_asked(monkeypatch, tmp_path):
-    rows = [{**SHIPPED, "part": "shots"}, {**SHIPPED, "id": "m2"}]
-    assert [q.id for q in benchmark(monkeypatch, tmp_path, "shipped", rows).questions] == ["m2"]
+    rows = [{**SHIPPED, "part": "shots", "question": "Shown?"}, {**SHIPPED, "id": "m2"}]
+    assert [q.id for q in benchmark(monkeypatch, tmp_path, "own", rows).questions] == ["m2"]
 
 
 def test_benchmark_limit_takes_the_first():
@@ -607,7 +631,7 @@ def test_medqa_is_whole(shared_data):
     lines = (Path(shared_data) / "medqa" / "phrases_no_exclude_test.jsonl").read_text("utf-8").splitlines()
     for question, line in zip(found, lines, strict=True):
         row = json.loads(line)
-        assert question.options[question.answer] == row["answer"].strip() and len(question.options) == 4
+        assert question.options[question.answer] == row["answer"] and len(question.options) == 4
 
 
 def test_pubmedqa_is_exactly_the_official_test(shared_data):

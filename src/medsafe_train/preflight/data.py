@@ -69,8 +69,16 @@ def read(config: Config) -> Data:
         raise UserError(
             f"teacher=published: {silent[0]} brings no safe response: add the column, or choose another teacher"
         )
-    benchmarks = [questions.load(name, config.medical_qa.limit, folder) for name in config.medical_qa.benchmarks]
+    benchmarks = _benchmarks(config)
     return Data(training, sets, benchmarks, found, len(copies))
+
+
+def _benchmarks(config: Config) -> list[Benchmark]:
+    q = config.medical_qa
+    twice = [name for name, count in Counter(map(questions.name_of, q.benchmarks)).items() if count > 1]
+    if twice:
+        raise UserError(f"two benchmarks are called {twice[0]}: rename one of the files")
+    return [questions.load(name, q.limit, config.data_folder) for name in q.benchmarks]
 
 
 def _with_twins(copies: set[str], sets: list[PromptSet]) -> set[str]:

@@ -1,48 +1,54 @@
-"""Medical questions with options, as the benchmarks publish them."""
+"""Benchmarks of medical questions: those known by name, and a user's own file or description."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from medsafe_train import artifacts
+from medsafe_train import artifacts, progress
 from medsafe_train.config import UserError, shipped
-from medsafe_train.sources.read import Location, Row, read, text_of, unique_ids
+from medsafe_train.sources.question_rows import DECISIONS, READERS, Question, detect, row_id
+from medsafe_train.sources.read import Location, Row, Table, read, unique_ids
 
-
-@dataclass(frozen=True)
-class Question:
-    """One question; `answer` is the position of the right option."""
-
-    id: str
-    question: str
-    options: tuple[str, ...]
-    answer: int
-    context: str | None = None
+# What a row's column `part` may say: asked, or shown as a worked example.
+ASKED, SHOWN = "test", ("shots", "train", "dev", "validation")
+STYLES = ("medqa", "medmcqa", "mmlu", "pubmedqa", "cloze")
+FILES = (".jsonl", ".json", ".csv", ".parquet")
+DESCRIPTIONS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What conf/benchmark/NAME.yaml says, and the questions it leads to."""
+    """A benchmark's description, and the questions it leads to."""
 
     name: str
     style: str
     """how prompts.py shapes a question"""
     normalise: bool
-    """whether an option's log-likelihood is divided by its length in bytes (lm-evaluation-harness: acc_norm)"""
+    """whether an option's log-likelihood is divided by its length in characters (lm-evaluation-harness: acc_norm)"""
     questions: list[Question]
     sha256: dict[str, str]
     licence: str
     citation: str
+    description: str = ""
+    """a line before everything else, as MMLU has it"""
+    pool: list[Question] = field(default_factory=list)
+    """worked examples to choose shots from: never one that is asked"""
+    first_shots: bool = False
+    """whether seed 0 takes the first of the pool, as the reference harness does for MMLU"""
+    as_published: bool | None = None
+    """whether the files are those that this was tested with; None where that cannot be told (the Hub, a user's own)"""
 
     def fingerprint(self) -> str:
-        """Of what is asked and how."""
+        """Of what is asked and how, without the shots."""
         items = [[q.id, q.question, q.options, q.answer, q.context] for q in self.questions]
-        return artifacts.fingerprint([self.style, self.normalise, items])
+        return artifacts.fingerprint([self.style, self.normalise, self.description, items])
 
     def describe(self) -> dict[str, Any]:
         """For records: name, number, origin."""
@@ -50,25 +56,46 @@ class Benchmark:
             "name": self.name,
             "n": len(self.questions),
             "sha256": self.sha256,
+            "as_published": self.as_published,
             "licence": self.licence,
             "citation": self.citation,
         }
 
+    def shots(self, number: int, seed: int) -> list[Question]:
+        """The worked examples for a seed, the same for every question; UserError when there are too few."""
+        if number > len(self.pool):
+            held = f"{len(self.pool)} worked examples" if self.pool else "no worked examples"
+            raise UserError(
+                f"medical_qa.shots={number}: {self.name} has {held} (a train or dev part): lower it or give the part"
+            )
+        if self.first_shots and seed == 0:
+            return self.pool[:number]
+        return random.Random(seed).sample(self.pool, number)
+
 
 @dataclass(frozen=True)
 class Published:
-    """What conf/benchmark/NAME.yaml says of a benchmark."""
+    """What a benchmark's YAML says: conf/benchmark/NAME.yaml, or a user's."""
 
-    reader: str
-    style: str
     where: Location
+    reader: str = "auto"
+    """a key of question_rows.READERS; auto: by the columns"""
+    style: str | None = None
+    """one of STYLES; unset: pubmedqa for a context with yes, no, maybe, else medqa"""
+    only: dict[str, str] = field(default_factory=dict)
+    """columns and the values that a row must have in them, where one file holds several benchmarks"""
     ids: Location | None = None
     """where the official test ids are, when the file holds more than those"""
+    shots: Location | str | None = None
+    """where worked examples are; `rest`: what the official ids leave. A column `part` (test, train) says it too"""
+    first_shots: bool = False
     normalise: bool = False
+    description: str = ""
     count: int | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+    """of the published files, by name"""
     licence: str = "not stated"
     citation: str = "not stated"
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -76,114 +103,132 @@ def names() -> list[str]:
     return sorted(file.stem for file in (shipped("conf") / "benchmark").glob("*.yaml"))
 
 
-def published(name: str) -> Published:
-    """What is known of a benchmark; UserError with the nearest names when nothing is."""
-    if name not in names():
-        close = difflib.get_close_matches(name, names(), n=3)
+def name_of(given: str) -> str:
+    """What a benchmark is called in a report: its name, or its file's without folder and suffix."""
+    return Path(given).stem if given.endswith((*FILES, *DESCRIPTIONS)) else given
+
+
+def published(given: str) -> Published:
+    """What is known of a benchmark: by name, from a user's YAML, or of a file of questions; UserError when nothing is."""
+    path = Path(given)
+    if given.endswith(FILES):
+        return Published(where=Location(file=given), licence="the user's own", citation="the user's own")
+    if given.endswith(DESCRIPTIONS):
+        if not path.is_file():
+            raise UserError(f"medical_qa.benchmarks: no file {given}: correct the path")
+        return _described(path)
+    if given not in names():
+        close = difflib.get_close_matches(given, names(), n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UserError(f"unknown benchmark {name!r}: {hint}there are: {', '.join(names())}")
-    content: Any = OmegaConf.to_container(OmegaConf.load(shipped("conf") / "benchmark" / f"{name}.yaml"))
-    where = Location(**content.pop("where"))
-    ids = content.pop("ids", None)
-    return Published(where=where, ids=Location(**ids) if ids else None, **content)
+        raise UserError(
+            f"unknown benchmark {given!r}: {hint}there are: {', '.join(names())}; or give a YAML, JSON, JSONL or CSV file"
+        )
+    return _described(shipped("conf") / "benchmark" / f"{given}.yaml")
 
 
-def load(name: str, limit: int | None = None, data_folder: str | None = None) -> Benchmark:
-    """A benchmark's test questions, the first `limit` of them."""
-    known = published(name)
+def _described(path: Path) -> Published:
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())[:150]}): mend it") from None
+    known = {f.name for f in fields(Published)}
+    if not isinstance(content, dict) or "where" not in content:
+        raise UserError(f"{path}: no `where`: say where the questions are, for example where: {{file: mine.jsonl}}")
+    for key in content:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known))}"
+            raise UserError(f"{path}: unknown key {key}: {hint}")
+    for key, allowed in (("reader", ("auto", *READERS)), ("style", STYLES)):
+        if content.get(key) is not None and content[key] not in allowed:
+            raise UserError(f"{path}: {key} {content[key]!r} is not one of {', '.join(allowed)}: correct it")
+    for key in ("where", "ids", "shots"):
+        if key in content and content[key] != "rest":
+            content[key] = _location(path, key, content[key])
+    return Published(**content)
+
+
+def _location(path: Path, key: str, given: Any) -> Location:
+    given = {"file": given} if isinstance(given, str) else given
+    known = [f.name for f in fields(Location)]
+    if not isinstance(given, dict) or not set(given) <= set(known):
+        raise UserError(f"{path}: {key} is {given!r}: give some of {', '.join(known)}")
+    if not any(given.get(place) for place in ("data", "folder", "file", "url", "hub")):
+        raise UserError(f"{path}: {key} names no place: give file, hub, url or folder")
+    if given.get("file"):
+        given = {**given, "file": str(path.parent / given["file"])}
+    return Location(**given)
+
+
+def load(given: str, limit: int | None = None, data_folder: str | None = None, shots: bool = False) -> Benchmark:
+    """A benchmark's test questions, the first `limit` of them, and with `shots` the worked examples it has."""
+    known, name = published(given), name_of(given)
     table = read(known.where, data_folder)
-    rows = table.rows
     digests = dict(table.sha256)
+    asked, shown = _parts(_matching(known, table))
     if known.ids:
         official = read(known.ids, data_folder)
         digests |= official.sha256
         wanted = {str(row.values["id"]) for row in official.rows}
-        rows = [row for row in rows if _id_of(row) in wanted]
-    pairs = [(READERS[known.reader](row, number), row.place) for number, row in enumerate(rows)]
-    kept = [(question, place) for question, place in pairs if question is not None]
-    unique_ids(((question.id, place) for question, place in kept), name)
-    if known.count not in (None, len(kept)):
-        raise UserError(f"{name}: {len(kept)} questions where {known.count} are published: check data_folder")
-    questions = [question for question, _ in kept][:limit]
-    return Benchmark(name, known.style, known.normalise, questions, digests, known.licence, known.citation)
-
-
-def _id_of(row: Row) -> str:
-    return str(row.values.get("id") or row.values.get("pubid"))
-
-
-def _shipped(row: Row, number: int) -> Question | None:
-    # data/medical_questions.jsonl: the worked examples in part `shots` are not asked.
-    if row.values.get("part") != "test":
-        return None
-    letters = "ABCD"
-    options = _options(row, row.values.get("options"))
-    return Question(text_of(row, "id"), text_of(row, "question"), options, _position(row, letters, len(options)))
-
-
-def _shipped_abstract(row: Row, number: int) -> Question | None:
-    if row.values.get("part") != "test":
-        return None
-    return _with_abstract(row, text_of(row, "id"), text_of(row, "abstract"), text_of(row, "question"), "answer")
-
-
-def _medqa(row: Row, number: int) -> Question:
-    # The official JSONL (question, options by letter, answer_idx) or the Hub's rows (sent1, ending0-3, label).
-    if "sent1" in row.values:
-        options = _options(row, [row.values.get(f"ending{n}") for n in range(4)])
-        label = str(row.values.get("label"))
-        if label not in ("0", "1", "2", "3"):
-            raise UserError(f"{row.place}: label {label!r} is not one of 0, 1, 2, 3: correct it")
-        return Question(str(row.values.get("id", number)), text_of(row, "sent1"), options, int(label))
-    by_letter = row.values.get("options")
-    if not isinstance(by_letter, dict):
-        raise UserError(f"{row.place}: options is {by_letter!r}: MedQA has an object of letters and texts there")
-    options = _options(row, list(by_letter.values()))
-    return Question(
-        f"{number:04d}",
-        text_of(row, "question"),
-        options,
-        _position(row, "".join(by_letter), len(options), "answer_idx"),
+        asked, rest = ([row for row in asked if (row_id(row) in wanted) is kept] for kept in (True, False))
+        shown += rest if known.shots == "rest" else []
+    if shots and isinstance(known.shots, Location):
+        more = read(known.shots, data_folder)
+        digests |= more.sha256
+        shown += _matching(known, more)
+    questions = _questions(known, asked, name)
+    if known.count not in (None, len(questions)):
+        raise UserError(f"{name}: {len(questions)} questions where {known.count} are published: check data_folder")
+    if not questions:
+        raise UserError(f"{name}: no question to ask in {', '.join(table.sha256)}: check it, and its column `part`")
+    texts = {(q.context, q.question) for q in questions}
+    return Benchmark(
+        name=name,
+        style=known.style or _style(questions),
+        normalise=known.normalise,
+        questions=questions[:limit],
+        sha256=digests,
+        licence=known.licence,
+        citation=known.citation,
+        description=known.description,
+        pool=[q for q in _questions(known, shown, name) if (q.context, q.question) not in texts] if shots else [],
+        first_shots=known.first_shots,
+        as_published=_as_published(known, name, digests),
     )
 
 
-def _pubmedqa(row: Row, number: int) -> Question:
-    # The official JSON (QUESTION, CONTEXTS, final_decision) or the Hub's rows (question, context.contexts).
-    values = row.values
-    context = values.get("context")
-    contexts = values.get("CONTEXTS") or (context.get("contexts") if isinstance(context, dict) else None)
-    if not contexts or not isinstance(contexts, list):
-        raise UserError(f"{row.place}: no CONTEXTS: this is not PubMedQA's file of expert-labelled questions")
-    question = text_of(row, "QUESTION" if "QUESTION" in values else "question")
-    return _with_abstract(row, _id_of(row), "\n".join(contexts), question, "final_decision")
+def _matching(known: Published, table: Table) -> list[Row]:
+    return [row for row in table.rows if all(row.values.get(key) == value for key, value in known.only.items())]
 
 
-def _with_abstract(row: Row, id: str, abstract: str, question: str, column: str) -> Question:
-    options = ("yes", "no", "maybe")
-    answer = text_of(row, column)
-    if answer not in options:
-        raise UserError(f"{row.place}: {column} {answer!r} is none of yes, no, maybe: correct it")
-    return Question(id, question, options, options.index(answer), abstract)
+def _parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    # Without a column `part`, everything is asked.
+    for row in rows:
+        if row.values.get("part", ASKED) not in (ASKED, *SHOWN):
+            raise UserError(
+                f"{row.place}: part {row.values['part']!r} is not one of {ASKED}, {', '.join(SHOWN)}: correct it"
+            )
+    asked = [row for row in rows if row.values.get("part", ASKED) == ASKED]
+    return asked, [row for row in rows if row.values.get("part", ASKED) != ASKED]
 
 
-def _options(row: Row, options: Any) -> tuple[str, ...]:
-    if not isinstance(options, list) or len(options) < 2:
-        raise UserError(f"{row.place}: options {options!r}: give at least two")
-    if any(not isinstance(option, str) or not option.strip() for option in options):
-        raise UserError(f"{row.place}: an option is empty: give each a text")
-    return tuple(option.strip() for option in options)
+def _questions(known: Published, rows: Sequence[Row], name: str) -> list[Question]:
+    if not rows:
+        return []
+    reader = READERS[detect(rows[0]) if known.reader == "auto" else known.reader]
+    pairs = [(reader(row, number), row.place) for number, row in enumerate(rows)]
+    unique_ids(((question.id, place) for question, place in pairs), name)
+    return [question for question, _ in pairs]
 
 
-def _position(row: Row, letters: str, number: int, column: str = "answer") -> int:
-    letter = text_of(row, column)
-    if len(letter) != 1 or letter not in letters[:number]:
-        raise UserError(f"{row.place}: {column} {letter!r} is not one of {', '.join(letters[:number])}: correct it")
-    return letters.index(letter)
+def _style(questions: list[Question]) -> str:
+    return "pubmedqa" if all(q.context and q.options == DECISIONS for q in questions) else "medqa"
 
 
-READERS: dict[str, Callable[[Row, int], Question | None]] = {
-    "shipped": _shipped,
-    "shipped_abstract": _shipped_abstract,
-    "medqa": _medqa,
-    "pubmedqa": _pubmedqa,
-}
+def _as_published(known: Published, name: str, digests: dict[str, str]) -> bool | None:
+    found = {Path(place).name: digest for place, digest in digests.items() if not place.startswith("hub:")}
+    compared = {file: digest for file, digest in known.sha256.items() if file in found}
+    different = [file for file, digest in compared.items() if found[file] != digest]
+    if different:
+        progress.warn(f"{name}: {', '.join(different)} is not the published file byte for byte: compare with care")
+    return not different if compared else None

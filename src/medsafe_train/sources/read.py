@@ -41,6 +41,8 @@ class Location:
     """A file in the project's own data/."""
     folder: str | None = None
     """Below `data_folder`; {a,b} and {1..9} stand for several files."""
+    file: str | None = None
+    """A file by its path."""
     url: str | None = None
     """Addresses, with the same braces."""
     hub: str | None = None
@@ -69,6 +71,8 @@ def locate(location: Location, data_folder: str | None) -> list[str]:
     """
     if location.data:
         return [str(shipped("data") / location.data)]
+    if location.file:
+        return [location.file]
     if location.folder and data_folder:
         files = [str(Path(data_folder) / name) for name in expand(location.folder)]
         missing = [file for file in files if not Path(file).is_file()]
@@ -95,13 +99,15 @@ def read(location: Location, data_folder: str | None) -> Table:
 
 
 def read_file(path: Path, shown: str | None = None, columns: list[str] | None = None) -> list[Row]:
-    """The rows of a JSONL, JSON or CSV file; UserError with file and line on anything that is none.
+    """The rows of a JSONL, JSON, CSV or Parquet file; UserError with file and line on anything that is none.
 
     `columns` names those of a CSV file without a header.
     """
     shown = shown or str(path)
     if not path.is_file():
         raise UserError(f"no file {shown}: correct the path")
+    if path.suffix == ".parquet":
+        return _parquet(path, shown)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -119,6 +125,17 @@ def read_file(path: Path, shown: str | None = None, columns: list[str] | None = 
     if path.suffix not in readers:
         raise UserError(f"{shown}: {path.suffix or 'no suffix'} is not known: give a .jsonl, .json or .csv file")
     return [Row(values, f"{shown}:{line}", shown) for line, values in readers[path.suffix](text, shown)]
+
+
+def _parquet(path: Path, shown: str) -> list[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{shown}: not Parquet ({str(error)[:100]}): check the file") from None
+    return [Row(row, f"{shown}:row {number}", shown) for number, row in enumerate(rows, 1)]
 
 
 def _jsonl(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,0 +1,183 @@
+"""Benchmarks: the published ones whole, a user's own in a few lines, and one line for everything that is wrong with them."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from medsafe_train.config import UserError
+from medsafe_train.sources import questions
+from tests.conftest import ROOT
+
+OWN = [
+    {"id": "1", "question": "Which organ pumps blood?", "options": ["Liver", "Heart"], "answer": "B"},
+    {"id": "2", "question": "Which one filters it?", "options": ["Kidney", "Ear"], "answer": "Kidney"},
+]
+SHOWN = {"id": "3", "question": "Which one sees?", "options": ["Eye", "Toe"], "answer": "A", "part": "train"}
+
+
+@pytest.fixture(scope="module")
+def shared_data():
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("../shared/data, the published data sets, is not beside this checkout")
+    return str(folder)
+
+
+def complaint(given, **more):
+    with pytest.raises(UserError) as error:
+        questions.load(given, **more)
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_a_users_file_is_a_benchmark(tmp_path):
+    found = questions.load(lines(tmp_path / "mine.jsonl", [*OWN, SHOWN]), shots=True)
+    assert (found.name, found.style, found.normalise) == ("mine", "medqa", False)
+    assert [(q.id, q.answer) for q in found.questions] == [("1", 1), ("2", 0)]
+    assert [q.id for q in found.pool] == ["3"] and len(next(iter(found.sha256.values()))) == 64
+
+
+def test_a_users_csv_and_json(tmp_path):
+    (tmp_path / "mine.csv").write_text('question,A,B,C,answer\n"Hot, or not?",hot,not,both,C\nWhy?,x,y,z,y\n')
+    found = questions.load(str(tmp_path / "mine.csv")).questions
+    assert [(q.id, q.options, q.answer) for q in found] == [
+        ("0000", ("hot", "not", "both"), 2),
+        ("0001", ("x", "y", "z"), 1),
+    ]
+    (tmp_path / "mine.json").write_text(json.dumps([{"question": "Does it?", "abstract": "It does.", "answer": "yes"}]))
+    found = questions.load(str(tmp_path / "mine.json"))
+    assert found.style == "pubmedqa" and found.questions[0].options == ("yes", "no", "maybe")
+
+
+def test_a_users_parquet(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(OWN), tmp_path / "mine.parquet")
+    assert [q.answer for q in questions.load(str(tmp_path / "mine.parquet")).questions] == [1, 0]
+    (tmp_path / "bad.parquet").write_text("no")
+    assert "bad.parquet: not Parquet" in complaint(str(tmp_path / "bad.parquet"))
+
+
+def test_a_users_yaml_is_a_benchmark(tmp_path):
+    lines(tmp_path / "asked.jsonl", OWN)
+    lines(tmp_path / "shown.jsonl", [SHOWN, {**OWN[0], "id": "9"}])
+    (tmp_path / "ward.yaml").write_text(
+        "where: asked.jsonl\nshots: {file: shown.jsonl}\nstyle: cloze\nnormalise: true\n"
+    )
+    found = questions.load(str(tmp_path / "ward.yaml"), shots=True)
+    assert (found.name, found.style, found.normalise, len(found.sha256)) == ("ward", "cloze", True, 2)
+    # The second worked example is asked too, so it is not shown.
+    assert [q.id for q in found.pool] == ["3"]
+
+
+def test_shots_are_the_same_for_a_seed_and_never_asked(tmp_path):
+    rows = [{**SHOWN, "id": f"s{n}", "question": f"Which is {n}?"} for n in range(20)]
+    found = questions.load(lines(tmp_path / "mine.jsonl", [*OWN, *rows]), shots=True)
+    assert found.shots(3, 1) == found.shots(3, 1) != found.shots(3, 2)
+    assert not {q.id for q in found.shots(20, 0)} & {q.id for q in found.questions}
+    with pytest.raises(UserError, match=r"medical_qa.shots=21: mine has 20 worked examples"):
+        found.shots(21, 0)
+    with pytest.raises(UserError, match="no worked examples"):
+        questions.load(lines(tmp_path / "bare.jsonl", OWN), shots=True).shots(1, 0)
+
+
+BAD_DESCRIPTIONS = {
+    "no place": ("style: cloze\n", "no `where`"),
+    "a list": ("- a\n", "no `where`"),
+    "no yaml": ("where: [\n", "not YAML"),
+    "unknown key": ("where: asked.jsonl\nstile: cloze\n", "did you mean style"),
+    "unknown style": ("where: asked.jsonl\nstyle: quiz\n", "style 'quiz' is not one of"),
+    "unknown reader": ("where: asked.jsonl\nreader: quiz\n", "reader 'quiz' is not one of"),
+    "unknown place": ("where: {path: asked.jsonl}\n", "where is {'path'"),
+    "empty place": ("where: {hub_split: test}\n", "where names no place"),
+    "no such file": ("where: other.jsonl\n", "no file"),
+    "wrong count": ("where: asked.jsonl\ncount: 3\n", "2 questions where 3 are published"),
+}
+
+
+@pytest.mark.parametrize(("text", "word"), BAD_DESCRIPTIONS.values(), ids=BAD_DESCRIPTIONS)
+def test_a_bad_description_is_named(tmp_path, text, word):
+    lines(tmp_path / "asked.jsonl", OWN)
+    (tmp_path / "bad.yaml").write_text(text)
+    assert word in complaint(str(tmp_path / "bad.yaml"))
+
+
+BAD_FILES = {
+    "missing column": ({"question": ...}, "mine.jsonl:2: no column 'question'"),
+    "answer outside the options": ({"answer": "C"}, "mine.jsonl:2: answer 'C' is not one of A, B"),
+    "an id twice": ({"id": "1"}, "mine.jsonl:2: mine id '1' was used before, at"),
+    "empty option": ({"options": ["Kidney", ""]}, "mine.jsonl:2: an option is empty"),
+    "one option": ({"options": ["Kidney"]}, "mine.jsonl:2: options ['Kidney']: give at least two"),
+    "unknown part": ({"part": "exam"}, "mine.jsonl:2: part 'exam' is not one of"),
+}
+
+
+@pytest.mark.parametrize(("changes", "word"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_bad_file_is_named_with_its_line(tmp_path, changes, word):
+    row = {key: value for key, value in {**OWN[1], **changes}.items() if value is not ...}
+    assert word in complaint(lines(tmp_path / "mine.jsonl", [OWN[0], row]))
+
+
+def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path):
+    first = json.dumps(OWN[0]).encode()
+    (tmp_path / "mine.jsonl").write_bytes(first + b'\n{"question": "Ast\xe9risque?"}\n')
+    assert re.search(r"mine\.jsonl:2: not UTF-8", complaint(str(tmp_path / "mine.jsonl")))
+
+
+def test_nothing_to_ask_is_said(tmp_path):
+    assert "no question to ask" in complaint(lines(tmp_path / "mine.jsonl", [SHOWN]))
+
+
+def test_a_file_that_is_not_the_published_one_is_marked(tmp_path, capsys):
+    lines(tmp_path / "asked.jsonl", OWN)
+    (tmp_path / "mine.yaml").write_text("where: asked.jsonl\nsha256: {asked.jsonl: 0}\n")
+    found = questions.load(str(tmp_path / "mine.yaml"))
+    assert found.describe()["as_published"] is False and "not the published file" in capsys.readouterr().out
+
+
+def test_the_shipped_sets_bring_their_worked_examples():
+    for name, count in (("medical_questions", 10), ("abstract_questions", 6)):
+        found = questions.load(name, shots=True)
+        assert len(found.pool) == count and found.as_published is None
+
+
+MMLU = {"anatomy": 135, "clinical_knowledge": 265, "college_biology": 144, "college_medicine": 173, "virology": 166,
+        "high_school_biology": 310, "medical_genetics": 100, "nutrition": 306, "professional_medicine": 272}  # fmt: skip
+
+
+def test_the_nine_subjects_are_described():
+    subjects = {name.removeprefix("mmlu_") for name in questions.names() if name.startswith("mmlu_")}
+    assert subjects == set(MMLU)
+    for subject, count in MMLU.items():
+        known = questions.published(f"mmlu_{subject}")
+        assert known.count == count and known.where.hub_name == known.shots.hub_name == subject
+        assert known.description.endswith(f"about {subject.replace('_', ' ')}.")
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "pool"), [("pubmedqa", 500, 500), *((f"mmlu_{s}", n, 5) for s, n in MMLU.items())]
+)
+def test_published_parts_are_whole(shared_data, name, count, pool):
+    found = questions.load(name, data_folder=shared_data, shots=True)
+    assert (len(found.questions), len(found.pool), found.as_published) == (count, pool, True)
+    if name.startswith("mmlu"):
+        assert found.shots(3, 0) == found.pool[:3] and found.first_shots
+    else:
+        assert all(q.reference for q in found.questions + found.pool)
+        assert Counter(q.options[q.answer] for q in found.questions) == {"yes": 276, "no": 169, "maybe": 55}
+
+
+def test_published_files_without_a_train_part_are_whole(shared_data):
+    for name, count in (("medqa_4options", 1273), ("medmcqa", 4183)):
+        found = questions.load(name, data_folder=shared_data)
+        assert (len(found.questions), found.as_published) == (count, True)
+        assert {len(q.options) for q in found.questions} == {4}
