@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from medsafe_train.config import JudgeSettings
 from medsafe_train.judges import JUDGES
 from medsafe_train.judges.refusal import hesitates, judge, label
 from medsafe_train.judges.refusal_signs import SIGNS, classes, read
@@ -182,8 +183,9 @@ def test_where_a_refusal_stands_matters():
 
 
 def test_verdicts_have_one_shape():
-    version, function = JUDGES["refusal"]
-    assert isinstance(version, int)
+    judge = JUDGES["refusal"]
+    assert isinstance(judge.version, int) and judge.asks is None and not judge.harm
+    function = lambda records: judge.read(records, {}, JudgeSettings())  # noqa: E731
     records = [
         {"id": "b", "prompt": "p", "response": "I can't help with that."},
         {"id": "a", "prompt": "p", "response": "Take two a day."},

@@ -249,14 +249,14 @@ def test_the_judge_failing_stops_the_run(store, monkeypatch):
             folder / "responses.jsonl", [{"id": f"{n}", "prompt": "p", "response": "r"} for n in range(10)]
         )
 
-    def fails(records):
+    def fails(records, replies, settings):
         return [
             {"id": r["id"], "score": None, "refused": None, "outcome": "unparsable", "label": None, "explanation": ""}
             for r in records
         ]
 
     responses = store.make("responses", {"x": 1}, build)
-    monkeypatch.setitem(judges.JUDGES, "fails", (1, fails))
+    monkeypatch.setitem(judges.JUDGES, "fails", judges.Judge(1, fails))
     with pytest.raises(UserError, match="scored 0 of 10"):
         verdicts.run(store, JudgeSettings(name="fails"), responses)
     made = verdicts.run(store, JudgeSettings(name="fails", min_coverage=0.0), responses)

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HEIGHT = {
     "config": 0,
     "contradictions": 1,
-    "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "progress": 1, "principles": 1, "markdown": 1,
+    "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "agreement": 1, "progress": 1, "principles": 1, "markdown": 1,
     "pages": 2,
     "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2, "attacks": 2, "evidence": 2,
     "stages": 3,
@@ -27,7 +27,18 @@ HEIGHT = {
 # Rooms of one height that may know each other. What shapes a question takes the type it shapes.
 OWN = {
     (room, room)
-    for room in ("teachers", "judges", "models", "sources", "quality", "attacks", "evidence", "preflight", "plan")
+    for room in (
+        "contradictions",
+        "teachers",
+        "judges",
+        "models",
+        "sources",
+        "quality",
+        "attacks",
+        "evidence",
+        "preflight",
+        "plan",
+    )
 }
 OWN |= {
     ("teachers", "sources"),
@@ -35,6 +46,9 @@ OWN |= {
     ("quality", "judges"),
     ("attacks", "sources"),
     ("evidence", "sources"),
+    ("evidence", "judges"),
+    ("judges", "models"),
+    ("judges", "quality.coherence"),
     ("evidence", "quality"),
     ("prompts", "sources.questions"),
     ("prompts", "sources.prompt_sets"),
@@ -82,7 +96,7 @@ def test_the_rule_itself_can_say_no():
     assert allowed("stages.report", "statistics") and allowed("prompts", "sources.questions")
     assert not allowed("stages.report", "stages.finetune")
     assert not allowed("prompts", "sources.read")
-    assert not allowed("models.load", "stages.finetune") and not allowed("judges.refusal", "models.load")
+    assert not allowed("models.load", "stages.finetune") and not allowed("judges.estimate", "quality.gate")
     assert not allowed("config", "artifacts") and not allowed("pipeline", "cli")
 
 

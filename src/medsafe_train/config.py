@@ -193,17 +193,17 @@ class DemonstrationsSettings:
 class MixSettings:
     """How much of each kind of demonstration is trained on: the share of what there is, above 1 repeated."""
 
-    safe: float = 1.5
+    safe: float = 1.0
     """Harmful requests, declined."""
-    benign: float = 1.5
+    benign: float = 1.0
     """Benign requests near the border, answered as the base model does."""
     replay: float = 1.0
     """Benign requests far from the border, answered as the base model does."""
-    recovery: float = 0.7
+    recovery: float = 0.4
     """Harmful requests whose answer has begun to comply and turns into a refusal; loss from the turn on."""
-    recovery_benign: float = 0.5
+    recovery_benign: float = 0.3
     """Benign requests near the border whose answer has begun with the same words and goes on as the base model does."""
-    plain: float = 0.6
+    plain: float = 0.3
     """The replay again as plain text, as multiple-choice questions are asked; only with `self_distillation`."""
 
 
@@ -287,14 +287,59 @@ class EvaluationSettings:
     """Tokens in one batch of answers, prompt and answer together, padding counted."""
 
 
+class Policy(Enum):
+    """Against what a judge with a rubric holds an answer."""
+
+    medical = "medical"
+    general = "general"
+
+
 @dataclass
 class JudgeSettings:
     """Who scores the answers."""
 
     name: str = "refusal"
-    """Who scores an answer: refusal (offline: full refusal, partial refusal, compliance)."""
+    """Who scores an answer: refusal (offline: full refusal, partial refusal, compliance), estimate (that, and an offline estimate of
+    harm from 1 to 5), rubric (1 to 5 by a model behind an OpenAI-compatible server), local_rubric (the same by a model that is loaded
+    here), guard (a safety classifier that is loaded here), or auto (rubric where base_url and model are set, else estimate)."""
+    also: list[str] = field(default_factory=list)
+    """Further judges that read the same answers; the report shows how they agree and whether its conclusions hold under each."""
     min_coverage: float = 0.98
     """Share of answers that must get a verdict; under it the stage fails."""
+    policy: Policy = Policy.medical
+    """rubric and local_rubric: medical (the nine principles) or general (a policy for assistants of all kinds)."""
+    model: str | None = None
+    """rubric: the id by which the server knows the model, best with its version; local_rubric: a Hub id or folder."""
+    revision: str | None = None
+    """local_rubric: branch, tag or commit of `model` on the Hub; resolved to a commit, which is recorded."""
+    prompt_format: str = "chat_template"
+    """local_rubric: how `model` takes a conversation, as model.prompt_format."""
+    guard: str | None = None
+    """guard: Hub id or folder of the classifier: Llama-Guard-3, WildGuard, HarmBench's, StrongREJECT's (merged with its base)."""
+    guard_revision: str | None = None
+    """guard: branch, tag or commit of `guard` on the Hub; resolved to a commit, which is recorded."""
+    guard_format: str | None = None
+    """guard: llama_guard, wildguard, harmbench or strongreject; unset: by its id."""
+    guard_template: str | None = None
+    """guard: a file with the classifier's own wording, {prompt} and {response} in it; unset: what its model card gives."""
+    base_url: str | None = None
+    """rubric: the server's address up to where its API begins, as a rule with /v1 at its end."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """rubric: the environment variable that holds the API key; a server on this machine needs none."""
+    structured_output: bool = True
+    """rubric: ask the server to hold the model to the verdict's JSON schema; a server that takes none is asked without it."""
+    concurrency: int = 8
+    """rubric: how many requests are under way at once."""
+    timeout: float = 120.0
+    """rubric: seconds until a request without a whole reply is given up and tried again."""
+    max_retries: int = 5
+    """rubric: how often one request is tried again after a failure that may pass."""
+    temperature: float | None = 0.0
+    """rubric: as the server takes it; unset: left to the server, for models that take none."""
+    max_new_tokens: int = 300
+    """rubric and local_rubric: length of a reply, in tokens; reasoning models need more."""
+    max_total_tokens: int | None = 5_000_000
+    """rubric: tokens of requests and replies together, over all answers of a run, that must not be passed; unset: no limit."""
 
 
 @dataclass

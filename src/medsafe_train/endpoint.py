@@ -44,12 +44,14 @@ class EndpointSettings:
     temperature: float | None
     max_new_tokens: int
     max_total_tokens: int | None
+    response_format: dict[str, Any] | None = None
+    """structured output, as OpenAI's API takes it; a server that refuses it is asked without"""
 
 
 def check(settings: EndpointSettings) -> str:
     """The API key; UserError where it or the package openai is missing, before anything is asked."""
     if importlib.util.find_spec("openai") is None:
-        raise UserError('a teacher behind a server needs the package openai: pip install "medsafe_train[endpoint]"')
+        raise UserError('a model behind a server needs the package openai: pip install "medsafe_train[endpoint]"')
     key, where = os.environ.get(settings.api_key_env, "").strip(), f"{settings.setting}.api_key_env"
     if not key and not is_loopback(settings.base_url):
         raise UserError(
@@ -180,7 +182,12 @@ class _Run:
         attempts = 0
         while attempts <= self.settings.max_retries and await self.may_send(worst):
             attempts += 1
+            structured = self.settings.response_format is not None
             outcome = await self.request(self.items[id])
+            if structured and refuses_structure(outcome):
+                # Nothing was worked on. From here on all are asked without.
+                self.settings = replace(self.settings, response_format=None)
+                outcome = await self.request(self.items[id])
             cost = worst if outcome.cost is None else outcome.cost
             await self.budget.settle(worst, cost)
             charged += cost
@@ -278,7 +285,16 @@ def parameters(s: EndpointSettings) -> dict[str, Any]:
     # OpenAI's own newer models refuse the name that every other server knows.
     own = (urlsplit(s.base_url).hostname or "").endswith("openai.com")
     length = {"max_completion_tokens" if own else "max_tokens": s.max_new_tokens}
-    return {"model": s.model, **length, **({} if s.temperature is None else {"temperature": s.temperature})}
+    optional = {"temperature": s.temperature, "response_format": s.response_format}
+    return {"model": s.model, **length, **{name: value for name, value in optional.items() if value is not None}}
+
+
+def refuses_structure(outcome: Reply | Trouble) -> bool:
+    """Whether a server says that it takes no `response_format`, or not this one."""
+    said = outcome.reason.lower() if isinstance(outcome, Trouble) and outcome.status in (400, 422, 501) else ""
+    # Some say what they do not take in a form that leaves no words.
+    silent = said in ("http 400", "http 422")
+    return silent or any(word in said for word in ("response_format", "json_schema", "structured", "guided", "grammar"))
 
 
 def _remedy(s: EndpointSettings, trouble: Trouble) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from medsafe_train import plan, preflight, progress, provenance, tracking
+from medsafe_train import judges, plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config, Method, Task
 from medsafe_train.evidence import Evaluation
@@ -32,6 +33,10 @@ from medsafe_train.stages import (
 def run(config: Config, folder: Path) -> None:
     """Do the configuration's task and leave its results in `folder`; with preflight=true, say what that would take."""
     progress.seconds.clear()
+    judge, why = judges.settled(config.judge)
+    config = replace(config, judge=judge)
+    if why:
+        progress.say(f"judge: {why}")
     task = TASKS[config.task]
     return task.plan(config) if config.preflight else task.run(config, folder)
 
@@ -48,7 +53,8 @@ def train_and_compare(config: Config, folder: Path) -> None:
         trained = train(config, inputs, demos)
         adapter = scale.run(store, config.finetune, trained, training.validation, model)
         merged = checkpoint.run(store, demos, adapter, model) if config.finetune.merge else None
-        after = evaluate(config, inputs, Arm(model, adapter, merged))
+        after = evaluate(config, inputs, Arm(model, adapter, merged), verdicts.charged(before.judged().values()))
+        verdicts.check_same_judge({"before": before.judged(), "after": after.judged()})
         moved = distance(config, inputs, before, adapter)
         made = Made(own, demos, trained, adapter, merged, moved)
         about, places = provenance.record(config, inputs, made, before, after, folder)
@@ -74,19 +80,33 @@ def train(config: Config, inputs: Inputs, demos: Artifact) -> Artifact:
     return adapter
 
 
-def evaluate(config: Config, inputs: Inputs, arm: Arm) -> Evaluation:
-    """Everything that is measured of one model."""
+def evaluate(config: Config, inputs: Inputs, arm: Arm, spent: int = 0) -> Evaluation:
+    """Everything that is measured of one model; `spent` are the tokens that judging has cost before."""
     found = Evaluation()
+    begun: dict[str, Artifact] = {}
     for prompts in inputs.data.sets:
-        answered = responses.run(inputs.store, config.evaluation, prompts, arm)
-        found.responses[prompts.name] = answered
-        found.verdicts[prompts.name] = verdicts.run(inputs.store, config.judge, answered)
+        found.responses[prompts.name] = responses.run(inputs.store, config.evaluation, prompts, arm)
         if responses.prefills(config.evaluation, prompts):
-            begun = responses.run(inputs.store, config.evaluation, prompts, arm, prefilled=True)
-            found.prefilled[prompts.name] = verdicts.run(inputs.store, config.judge, begun)
+            begun[prompts.name] = responses.run(inputs.store, config.evaluation, prompts, arm, prefilled=True)
     for benchmark in inputs.data.benchmarks:
         found.answers[benchmark.name] = medical_qa.run(inputs.store, config.medical_qa, benchmark, arm)
+    judge(config, inputs, found, begun, spent)  # last: a judge that is loaded here takes the model's place in memory
     return found
+
+
+def judge(config: Config, inputs: Inputs, found: Evaluation, begun: dict[str, Artifact], spent: int) -> None:
+    """Have every judge read the answers, and the first one those that were begun with assent too."""
+    kinds = {prompts.name: prompts.kind for prompts in inputs.data.sets}
+    for name in judges.names(config.judge):
+        settings, model = replace(config.judge, name=name), inputs.judges.get(name)
+        made = verdicts.run_all(inputs.store, settings, found.responses, kinds, model, spent)
+        spent += verdicts.charged(made.values())
+        if name != config.judge.name:
+            found.also[name] = made
+            continue
+        found.verdicts.update(made)
+        found.prefilled.update(verdicts.run_all(inputs.store, settings, begun, kinds, model, spent))
+        spent += verdicts.charged(found.prefilled.values())
 
 
 def distance(config: Config, inputs: Inputs, before: Evaluation, adapter: Artifact) -> dict[str, Artifact]:

@@ -230,8 +230,12 @@ def clean_reply(text: str) -> str:
     """What a model or a server wrote, as plain text: no thinking aloud, no control or direction characters, no half ones."""
     if "<think>" in text:
         text = text.rpartition("</think>")[2] if "</think>" in text else text.partition("<think>")[0]
-    text = text.replace("\r\n", "\n")
-    return "".join(c for c in text if c == "\n" or c == "\t" or not _is_control(c)).strip()
+    return visible(text.replace("\r\n", "\n")).strip()
+
+
+def visible(text: str) -> str:
+    """A text without control and direction characters, hidden ones and half ones; line breaks and tabs stay."""
+    return "".join(c for c in text if c == "\n" or c == "\t" or not _is_control(c))
 
 
 def _is_control(character: str) -> bool:
@@ -240,6 +244,7 @@ def _is_control(character: str) -> bool:
         unicodedata.category(character) in ("Cc", "Cs")
         or unicodedata.bidirectional(character) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
         or character in "\ufeff\u200b"
+        or "\U000e0000" <= character <= "\U000e007f"  # tags: letters that nobody sees, and models read
     )
 
 

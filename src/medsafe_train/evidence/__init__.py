@@ -31,3 +31,10 @@ class Evaluation:
     prefilled: dict[str, Artifact] = field(default_factory=dict)
     """verdicts on answers that were made to begin with assent"""
     answers: dict[str, Artifact] = field(default_factory=dict)
+    also: dict[str, dict[str, Artifact]] = field(default_factory=dict)
+    """verdicts of further judges, by the judge's name"""
+
+    def judged(self) -> dict[str, Artifact]:
+        """All verdicts, each under a name of its own."""
+        found = {**self.verdicts, **{f"{name}, begun with assent": made for name, made in self.prefilled.items()}}
+        return found | {f"{name} by {judge}": made for judge, sets in self.also.items() for name, made in sets.items()}

@@ -22,6 +22,7 @@ from typing import Any
 
 from medsafe_train.judges.refusal_signs import read
 from medsafe_train.judges.refusal_weights import PARTIAL, REFUSES
+from medsafe_train.judges.verdict import scored
 
 # Raise when a pattern, a rule or a weight changes, here or in the two files beside: verdicts are made from them.
 VERSION = 4
@@ -84,12 +85,4 @@ def weigh(signs: dict[str, float], weights: dict[str, float]) -> float:
 
 
 def _verdict(id: str, response: str, request: str) -> dict[str, Any]:
-    found = label(response, request)
-    return {
-        "id": id,
-        "score": None,
-        "refused": found != "compliance",
-        "outcome": "scored",
-        "label": found,
-        "explanation": "by the answer's own words",
-    }
+    return scored(id, None, label(response, request), "by the answer's own words")

@@ -194,6 +194,19 @@ def hub_commit(path: str, revision: str | None) -> str:
             ) from None
 
 
+def card(model: ModelReference) -> str | None:
+    """A model's card (README.md), from its folder or from the Hub at the pinned revision; None where there is none."""
+    if Path(model.folder).is_dir():
+        file = Path(model.folder) / "README.md"
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(model.path, "README.md", revision=model.revision)).read_text(encoding="utf-8")
+    except Exception:  # no card, or no network: whoever needs one says so
+        return None
+
+
 def _tensors(folder: str) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for file in Path(folder).glob("*.safetensors") if Path(folder).is_dir() else []:

@@ -35,10 +35,12 @@ def show(config: Config) -> None:
         notes.append(str(error))
         model = _unpinned(config.model, device)
     teacher = _teacher(config, store, model, notes)
+    judging = _judges(config, store, device, notes)
     names.check_libraries(config, model)
     if (Path(model.folder) / "config.json").is_file():
         load_tokenizer(model)
-    downloads = inputs.find(config, [model, *([teacher] if teacher and teacher.path != model.path else [])])
+    others = [*([teacher] if teacher else []), *judging.values()]
+    downloads = inputs.find(config, [model, *(other for other in others if other.path != model.path)])
     table = Table(title=f"Plan for {config.model.path} on {device}", title_justify="left", title_style="bold")
     for head in ("stage", "what", "state"):
         table.add_column(head)
@@ -46,13 +48,14 @@ def show(config: Config) -> None:
         table.add_row("all stages", "made from data that is not here yet", "to make")
         counts: dict[str, int] = {}
     else:
-        counts = rows.fill(table, config, store, model, teacher)
+        counts = rows.fill(table, config, store, model, teacher, judging)
     progress.console.print(table)
     for what in downloads or ["nothing: all inputs are here"]:
         progress.say(f"download: {what}")
     for note in notes:
         progress.warn(note)
     estimates.say(config, model, counts, here=not notes)
+    estimates.say_judging(config, counts)
 
 
 def _teacher(config: Config, store: Store, model: ModelReference, notes: list[str]) -> ModelReference | None:
@@ -64,6 +67,19 @@ def _teacher(config: Config, store: Store, model: ModelReference, notes: list[st
             raise
         notes.append(str(error))
         return _unpinned(ModelSettings(path=t.model, revision=t.revision, prompt_format=t.prompt_format), model.device)
+
+
+def _judges(config: Config, store: Store, device: str, notes: list[str]) -> dict[str, ModelReference]:
+    found = {}
+    for name, settings in models.judge_settings(config.judge).items():
+        try:
+            found[name] = models.judge(config, name, store, device, make=False)
+        except UserError as error:
+            if not reference.HUB_ID.fullmatch(str(settings.path)):
+                raise
+            notes.append(str(error))
+            found[name] = _unpinned(settings, device)
+    return found
 
 
 def _unpinned(m: ModelSettings, device: str) -> ModelReference:

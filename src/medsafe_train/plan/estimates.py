@@ -6,6 +6,9 @@ import time
 
 from medsafe_train import progress
 from medsafe_train.config import Config
+from medsafe_train.judges import names
+from medsafe_train.judges.question import messages
+from medsafe_train.judges.rubric import CHARACTERS_PER_TOKEN
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.stages.scale import ANSWER_TOKENS
@@ -62,6 +65,23 @@ def say(config: Config, model: ModelReference, counts: dict[str, int], here: boo
     rough = progress.duration(took) if took >= 60 else "under a minute"
     progress.say(
         f"time, very roughly, if nothing were made yet and the device is free: {rough}, and the libraries' start"
+    )
+
+
+def say_judging(config: Config, counts: dict[str, int]) -> None:
+    """Print what a judge behind a server takes, in tokens: likely, and at most."""
+    j, asked = config.judge, counts.get("judged", 0)
+    if "rubric" not in names(j):
+        return
+    if not counts:
+        progress.say("judge: its tokens are not estimated before the data is there")
+        return
+    # The rubric itself, a request, an answer of full length, and a reply a third as long as it may be.
+    question = len(str(messages("", "", j.policy.value, True))) // CHARACTERS_PER_TOKEN
+    likely = asked * (question + 40 + config.evaluation.max_new_tokens + j.max_new_tokens // 3)
+    limit = "no limit is set" if j.max_total_tokens is None else f"nothing is sent past {j.max_total_tokens:,}"
+    progress.say(
+        f"judge: {asked} answers to {j.model}, about {likely:,} tokens, if none were judged yet; {limit} (judge.max_total_tokens)"
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich.table import Table
 
 from medsafe_train.artifacts import Artifact, Store
 from medsafe_train.config import Config, Method
+from medsafe_train.judges import names
 from medsafe_train.models.arm import Arm
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.preflight import data as reading
@@ -25,7 +28,12 @@ from medsafe_train.stages import (
 
 
 def fill(
-    table: Table, config: Config, store: Store, model: ModelReference, teacher: ModelReference | None
+    table: Table,
+    config: Config,
+    store: Store,
+    model: ModelReference,
+    teacher: ModelReference | None,
+    judging: dict[str, ModelReference],
 ) -> dict[str, int]:
     """Add a row for every artifact to the table; returns counts from which time is estimated. Makes nothing."""
     data = reading.read(config)
@@ -86,8 +94,12 @@ def fill(
                 answered = row(
                     "responses", f"{arm.name}: {len(s.prompts)} of {s.name}{how}", store.place("responses", made)
                 )
-                judged = store.place("verdicts", verdicts.made_from(config.judge, answered))
-                row("verdicts", f"{arm.name}: {s.name}{how}", judged)
+                for name in names(config.judge):
+                    judge = verdicts.reading(replace(config.judge, name=name), s.kind)
+                    judged = store.place(
+                        "verdicts", verdicts.made_from(store, judge, answered, judging.get(judge.name))
+                    )
+                    row("verdicts", f"{arm.name}: {s.name}{how}, by {judge.name}", judged)
                 if not arm.adapter and not begun:
                     base[s.name] = answered
             if arm.adapter and s.kind == "benign" and config.evaluation.kl_limit:
@@ -108,5 +120,7 @@ def fill(
         "tried": sum(len(s.prompts) * (1 + scale.assents(s)) for s in tried)
         * (len(f.scales) if len(f.scales) > 1 else 0),
         "answers": 2 * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets),
+        "judged": 2
+        * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets if s.kind == "harmful"),
         "question_tokens": int(2 * 1.5 * words),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medsafe_train.artifacts import Artifact, Store
@@ -24,6 +24,8 @@ class Inputs:
     data: Data
     teacher: ModelReference | None
     """the model that a local teacher loads"""
+    judges: dict[str, ModelReference] = field(default_factory=dict)
+    """what judges load that are models here, by the judge's name"""
     written: Artifact | None = None
     """requests and twins that a teacher wrote for this run, where there are any"""
 
@@ -47,7 +49,8 @@ def ready(config: Config) -> Inputs:
     lengths.check(config, model, data)
     lengths.check_teacher(config, teacher, data.training.harmful)
     lengths.check_writer(config, teacher)
-    return Inputs(store, model, data, teacher)
+    judging = {name: models.judge(config, name, store, device) for name in models.judge_settings(config.judge)}
+    return Inputs(store, model, data, teacher, judging)
 
 
 def extended(config: Config, inputs: Inputs, written: Artifact, more: list[PromptSet]) -> Inputs:

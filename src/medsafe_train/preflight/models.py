@@ -6,9 +6,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from medsafe_train import artifacts
+from medsafe_train import artifacts, judges
 from medsafe_train.artifacts import Store
-from medsafe_train.config import Config, ModelSettings, UserError
+from medsafe_train.config import Config, JudgeSettings, ModelSettings, UserError
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
 
@@ -29,6 +29,29 @@ def teacher(config: Config, store: Store, model: ModelReference, make: bool = Tr
     except UserError as error:
         text = str(error).replace("model.path=", "demonstrations.teacher.model=")
         raise UserError(text.replace("model.revision=", "demonstrations.teacher.revision=")) from None
+
+
+def judge_settings(j: JudgeSettings) -> dict[str, ModelSettings]:
+    """What the judges load that are models here, by the judge's name."""
+    chosen = {
+        "local_rubric": ModelSettings(path=j.model, revision=j.revision, prompt_format=j.prompt_format),
+        "guard": ModelSettings(path=j.guard, revision=j.guard_revision),
+    }
+    return {name: settings for name, settings in chosen.items() if name in judges.names(j)}
+
+
+def judge(config: Config, name: str, store: Store, device: str, make: bool = True) -> ModelReference:
+    """The model that a judge loads, pinned down. Raises UserError as reference.resolve does."""
+    settings = judge_settings(config.judge)[name]
+    at, revision = ("model", "revision") if name == "local_rubric" else ("guard", "guard_revision")
+    try:
+        found = reference.resolve(store, settings, device, config.seed, make)
+    except UserError as error:
+        text = str(error).replace("model.path=", f"judge.{at}=")
+        raise UserError(text.replace("model.revision=", f"judge.{revision}=")) from None
+    if name == "guard":  # its own wording must be there
+        judges.guard.made_from(config.judge, found)
+    return found
 
 
 def check_outputs(outputs: Path) -> None:

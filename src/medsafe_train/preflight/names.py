@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
-from medsafe_train import endpoint, progress, prompts
+from medsafe_train import endpoint, judges, progress, prompts
 from medsafe_train.config import Config, UserError
-from medsafe_train.judges import JUDGES
+from medsafe_train.judges import JUDGES, guard, rubric
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.sources import prompt_sets, questions
@@ -19,18 +20,26 @@ def check(config: Config) -> None:
     """UserError for a format, teacher, judge, benchmark or prompt set that is not known, for a server's teacher that cannot
     be asked, and for training on what is measured."""
     t = config.demonstrations.teacher
-    for setting, name, known in (
+    checked: list[tuple[str, str, Iterable[str]]] = [
         ("model.prompt_format", config.model.prompt_format, prompts.FORMATS),
         ("demonstrations.teacher.name", t.name, TEACHERS),
         ("demonstrations.teacher.prompt_format", t.prompt_format, prompts.FORMATS),
         ("judge.name", config.judge.name, JUDGES),
-    ):
+        *(("judge.also", name, JUDGES) for name in config.judge.also),
+        ("judge.prompt_format", config.judge.prompt_format, prompts.FORMATS),
+        ("judge.guard_format", config.judge.guard_format or next(iter(guard.READERS)), guard.READERS),
+    ]
+    for setting, name, known in checked:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, list(known), n=1)
             hint = f"did you mean {close[0]}?" if close else ""
             raise UserError(f"unknown {setting}={name}: {hint} there are: {', '.join(known)}")
     if t.name == "endpoint":
         endpoint.check(endpoint_teacher.settings_of(t))
+    if "rubric" in judges.names(config.judge):
+        endpoint.check(rubric.settings_of(config.judge))
+    if "guard" in judges.names(config.judge):
+        guard.format_of(config.judge)
     if config.data_folder is not None and not Path(config.data_folder).is_dir():
         raise UserError(f"data_folder={config.data_folder}: no such folder: correct it")
     for name in config.medical_qa.benchmarks:

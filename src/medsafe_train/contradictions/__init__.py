@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from urllib.parse import urlsplit
-
 from medsafe_train.config import (
     Config,
     DemonstrationsSettings,
@@ -20,6 +17,7 @@ from medsafe_train.config import (
     TeacherSettings,
     shipped,
 )
+from medsafe_train.contradictions import judge, server
 
 
 def contradictions(config: Config) -> list[str]:
@@ -33,6 +31,7 @@ def contradictions(config: Config) -> list[str]:
         *_gate(d.gate),
         *_teacher(d.teacher, f.max_length),
         *_generate(d.generate, d.teacher),
+        *judge.wrong(config.judge),
         *_finetune(f),
     ]
 
@@ -230,7 +229,7 @@ def _teacher(t: TeacherSettings, max_length: int) -> list[str]:
     strays.append((not t.revision or not local or bool(t.model), f"{at}.revision={t.revision} needs {at}.model"))
     found = [text for good, text in strays if not good]
     if remote:
-        found += _endpoint(t, at)
+        found += server.wrong(t, at, "teacher=endpoint")
     if (remote or local) and t.max_new_tokens >= max_length:
         found.append(
             f"{at}.max_new_tokens={t.max_new_tokens} leaves no room for the prompt in "
@@ -263,30 +262,3 @@ def _generate(g: GenerateSettings, t: TeacherSettings) -> list[str]:
     elif begun and t.name != "local":
         found.append(f"{at}.method={g.method.value} begins the teacher's answers for it, which takes teacher=local")
     return found
-
-
-def _endpoint(t: TeacherSettings, at: str) -> list[str]:
-    found = []
-    if not t.base_url:
-        found.append(f"teacher=endpoint needs {at}.base_url=ADDRESS, for example http://localhost:8000/v1")
-    # Neither value is repeated: what is wrong with it may be that it holds a secret.
-    elif not _is_plain_address(t.base_url):
-        found.append(
-            f"{at}.base_url must be http(s)://HOST/PATH without user, password or query: "
-            f"correct it, and put the key into the environment variable that {at}.api_key_env names"
-        )
-    if not t.model:
-        found.append(f"teacher=endpoint needs {at}.model=ID, by which the server knows the model")
-    if not re.fullmatch(r"[A-Za-z_]\w*", t.api_key_env):
-        found.append(f"{at}.api_key_env must be the name of an environment variable that holds the key, not the key")
-    return found
-
-
-def _is_plain_address(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port  # raises where it is no port
-    except ValueError:
-        return False
-    plain = not ("@" in parts.netloc or parts.query or parts.fragment)
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
