@@ -103,6 +103,31 @@ def test_a_second_run_makes_nothing_and_says_the_same(finished):
     assert len(list((outputs / "runs" / "smoke").iterdir())) >= 2
 
 
+@pytest.mark.parametrize(
+    ("changed", "verdict", "code"),
+    [
+        ({}, "passed", 0),
+        ({"harm": (20, 5, 7, 148)}, "failed", 3),
+        ({"twins": (30, 0, 140, 10)}, "failed", 3),  # what the paper's recipe does
+        ({"questions": (500, 100, 10, 290)}, "failed", 3),
+        ({"twins": (2, 0, 0, 28)}, "undecided", 3),
+    ],
+)
+def test_the_gate_decides_what_a_run_ends_with(finished, cli, monkeypatch, changed, verdict, code):
+    """The whole run, with figures that the tiny model has not: its report is written whatever the gate says."""
+    from medsafe_train.stages import report
+    from tests.test_claims import figures
+
+    outputs, _ = finished
+    shown = figures(**changed)
+    monkeypatch.setattr(report.pooled, "accuracy", lambda found: (found.clear(), found.update(shown)))
+    before = artifacts_of(outputs)
+    ended, out, _ = cli("+recipe=smoke", "name=gated", "gate.enforce=true", f"outputs={outputs}")
+    made = json.loads((run_folder(outputs, "gated") / "report.json").read_text())
+    assert (ended, made["gate"]["verdict"]) == (code, verdict)
+    assert made["claims"] and "the checkpoint" in out and artifacts_of(outputs) == before
+
+
 def test_another_folder_gives_the_same_bytes(finished, tmp_path):
     outputs, _ = finished
     done = run_process("+recipe=smoke", f"outputs={tmp_path / 'other'}", cwd=tmp_path)

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 class Door:
-    """Runs Hydra's jobs and remembers whether one was refused: in a sweep the others still run."""
+    """Runs Hydra's jobs and remembers whether one was refused (2) or did not pass its gate (3): in a sweep the others still run."""
 
     def __init__(self) -> None:
         self.opened = False
@@ -72,7 +72,7 @@ class Door:
             config = strict(composed)
             from medsafe_train import pipeline
 
-            pipeline.run(config, folder)
+            self.exit_code = max(self.exit_code, pipeline.run(config, folder))
         except UserError as error:
             # Raised on, Hydra would print a second line of its own.
             self.refuse(error)
@@ -96,7 +96,7 @@ class Door:
     def refuse(self, why: object) -> None:
         """Say in one line what is wrong."""
         print(f"medsafe_train: {' '.join(str(why).split())}", file=sys.stderr)
-        self.exit_code = 2
+        self.exit_code = max(self.exit_code, 2)
 
 
 def strict(composed: DictConfig) -> Config:

@@ -20,6 +20,8 @@ BESIDE = ("ended_rate", "correct_loglikelihood", "kl_per_token")
 def tables(report: dict[str, Any]) -> list[Page]:
     """(title, heads, rows) of every table that has rows, ready to be read."""
     found = [
+        ("What can be claimed", ("claim, with 95 % interval", "verdict"), _claims(report)),
+        ("Gate", ("criterion", "verdict"), _gate(report)),
         ("Before and after", HEADS, rows(report, principles=False)),
         ("By principle", HEADS, rows(report, principles=True)),
         ("Beside", ("", "before", "after", "difference", "items"), _beside(report)),
@@ -37,6 +39,20 @@ def tables(report: dict[str, Any]) -> list[Page]:
         ),
     ]
     return [page for page in found if page[2]]
+
+
+def _claims(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (f"{c['sentence']}; {c['why']}" if c["why"] else c["sentence"], c["verdict"]) for c in report.get("claims", [])
+    ]
+
+
+def _gate(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    found = report.get("gate")
+    if not found:
+        return []
+    rows = [(f"{c['name'].replace('_', ' ')}: {c['sentence']}", c["verdict"]) for c in found["criteria"]]
+    return [*rows, ("the checkpoint", found["verdict"])]
 
 
 def rows(report: dict[str, Any], principles: bool) -> list[tuple[str, ...]]:
@@ -141,12 +157,16 @@ def show(report: dict[str, Any], places: dict[str, str]) -> None:
         progress.console.print(Text.assemble((f"{what:<15}", "bold"), place))
 
 
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
 def markdown(report: dict[str, Any], places: dict[str, str]) -> str:
     """The report as a Markdown page; whatever a model wrote is inert in it."""
     lines = [f"# {inert(report['name'])}: {inert(report['model']['path'])} before and after", ""]
     for title, heads, found in tables(report):
         lines += [f"## {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
-        lines += ["| " + " | ".join(row) + " |" for row in found] + [""]
+        lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in found] + [""]
     lines += ["## Six answers side by side", "", "Chosen by a hash of the request, not by the outcome.", ""]
     for sample in report["samples"]:
         lines += [f"**{sample['kind']}**, {sample['set']}: {inert(line(sample['prompt'], 1000))}", ""]

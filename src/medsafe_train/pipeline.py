@@ -10,7 +10,7 @@ from typing import NamedTuple
 from medsafe_train import judges, plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config, Method, Task
-from medsafe_train.evidence import Evaluation
+from medsafe_train.evidence import Evaluation, gate
 from medsafe_train.models.arm import Arm
 from medsafe_train.preflight import Inputs
 from medsafe_train.provenance import Made
@@ -30,18 +30,24 @@ from medsafe_train.stages import (
 )
 
 
-def run(config: Config, folder: Path) -> None:
-    """Do the configuration's task and leave its results in `folder`; with preflight=true, say what that would take."""
+def run(config: Config, folder: Path) -> int:
+    """Do the configuration's task and leave its results in `folder`; with preflight=true, say what that would take.
+
+    Gives the exit code: 3 when the checkpoint does not pass its gate and gate.enforce is set, else 0.
+    """
     progress.seconds.clear()
     judge, why = judges.settled(config.judge)
     config = replace(config, judge=judge)
     if why:
         progress.say(f"judge: {why}")
     task = TASKS[config.task]
-    return task.plan(config) if config.preflight else task.run(config, folder)
+    if config.preflight:
+        task.plan(config)
+        return 0
+    return task.run(config, folder)
 
 
-def train_and_compare(config: Config, folder: Path) -> None:
+def train_and_compare(config: Config, folder: Path) -> int:
     """Check everything, then write demonstrations, fine-tune, evaluate before and after, and report into `folder`."""
     inputs = preflight.ready(config)
     with tracking.start(config, folder) as tracker:
@@ -58,7 +64,9 @@ def train_and_compare(config: Config, folder: Path) -> None:
         moved = distance(config, inputs, before, adapter)
         made = Made(own, demos, trained, adapter, merged, moved)
         about, places = provenance.record(config, inputs, made, before, after, folder)
-        tracker.finish(report.run(folder, about, inputs.data, before, after, moved, places), trained)
+        found = report.run(folder, about, inputs.data, before, after, moved, places, config.gate)
+        tracker.finish(found, trained)
+    return gate.exit_code(found)
 
 
 def with_requests(config: Config, inputs: Inputs) -> Inputs:
@@ -122,8 +130,8 @@ def distance(config: Config, inputs: Inputs, before: Evaluation, adapter: Artifa
 class Job(NamedTuple):
     """How a task is done, and how `preflight=true` shows what it would take."""
 
-    run: Callable[[Config, Path], None]
-    """configuration, the run's folder"""
+    run: Callable[[Config, Path], int]
+    """configuration, the run's folder; gives the exit code"""
     plan: Callable[[Config], None]
 
 

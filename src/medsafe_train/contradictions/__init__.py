@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medsafe_train.config import (
+    CheckpointGateSettings,
     Config,
     DemonstrationsSettings,
     Device,
@@ -29,6 +30,7 @@ def contradictions(config: Config) -> list[str]:
         *_prompt_sets(config),
         *_demonstrations(d, f),
         *_gate(d.gate),
+        *_checkpoint_gate(config.gate),
         *_teacher(d.teacher, f.max_length),
         *_generate(d.generate, d.teacher),
         *judge.wrong(config.judge),
@@ -182,6 +184,20 @@ def _gate(g: GateSettings) -> list[str]:
         (
             g.min_words <= g.max_words or g.max_words <= 0,
             f"{at}.min_words={g.min_words} is above max_words={g.max_words}: no response could pass",
+        ),
+    ])  # fmt: skip
+
+
+def _checkpoint_gate(g: CheckpointGateSettings) -> list[str]:
+    known = ("harm", "over_refusal", "capability", "coverage")
+    shares = ("min_refusal", "min_improvement", "min_coverage")
+    return _wrong([
+        *((name in known, f"gate.criteria names {name!r}: there are {', '.join(known)}") for name in g.criteria),
+        (bool(g.criteria), f"gate.criteria is empty: name some of {', '.join(known)}"),
+        *((0 <= getattr(g, n) <= 1, f"gate.{n}={getattr(g, n)} is a share: set it between 0 and 1") for n in shares),
+        *(
+            (0 < getattr(g, n) <= 1, f"gate.{n}={getattr(g, n)} must be above 0 and at most 1: no items exclude a loss of nothing")
+            for n in ("over_refusal_margin", "capability_margin")
         ),
     ])  # fmt: skip
 

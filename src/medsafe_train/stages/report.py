@@ -8,10 +8,11 @@ from typing import Any
 
 from medsafe_train import artifacts, pages
 from medsafe_train.artifacts import Artifact
-from medsafe_train.evidence import Evaluation, Measured, harm, medical_qa, notes
+from medsafe_train.config import CheckpointGateSettings
+from medsafe_train.evidence import Evaluation, Measured, claims, gate, harm, medical_qa, notes, pooled
 from medsafe_train.sources.prompt_sets import PromptSet
 
-VERSION = 2
+VERSION = 3
 SAMPLES = 6
 
 
@@ -23,11 +24,12 @@ def run(
     after: Evaluation,
     moved: dict[str, Artifact],
     places: dict[str, str],
+    thresholds: CheckpointGateSettings,
 ) -> dict[str, Any]:
     """Write `report.json` and `report.md` into the run's folder, print the tables, and return the report.
 
     `about` says how the run was made and is part of the report; `moved` holds the divergence from the base model by set;
-    `places` are paths for the reader, and are not part of the report.
+    `places` are paths for the reader, and are not part of the report; `thresholds` are what the checkpoint has to show.
     """
     report: dict[str, Any] = {"version": VERSION, **about, "figures": {}, "notes": [], "samples": []}
     copied = {copy.evaluation for copy in data.near_copies}
@@ -41,7 +43,11 @@ def run(
     report["samples"] = _six(report["samples"])
     for benchmark in data.benchmarks:
         medical_qa.accuracy(report, benchmark, before, after)
+    pooled.accuracy(report["figures"])
     report["figures"] = dict(sorted(report["figures"].items()))
+    claimed = claims.claims(report["figures"], thresholds)
+    report["claims"] = [claim.record() for claim in claimed]
+    report["gate"] = gate.gate(report["figures"], claimed, thresholds)
     report["notes"] += notes.changes(report) + notes.basis(report)
     artifacts.write_json(folder / "report.json", report)
     artifacts.write_text(folder / "report.md", pages.markdown(report, places))
