@@ -38,7 +38,9 @@ def test_rate_against_wilsons_formula():
 
 def test_no_items_give_no_number():
     assert statistics.rate([]) == {"value": None, "ci95": None, "n": 0}
-    assert statistics.paired_difference([], []) == {"value": None, "ci95": None, "n": 0, "p_value": None}
+    nothing = {"value": None, "ci95": None, "n": 0, "p_value": None}
+    assert statistics.paired_difference([], []) == {**nothing, "gained": 0, "lost": 0}
+    assert statistics.paired_scores([], []) == nothing
 
 
 @pytest.mark.parametrize("hits", [0, 1, 20, 40])
@@ -166,3 +168,118 @@ def test_mcnemar_cries_wolf_in_5_of_100_at_most(share, correlation):
     tables = chance.multinomial(80, probabilities(share, share, correlation), size=1000)
     alarms = sum(difference(*table)[1] < 0.05 for table in tables)
     assert 0 < alarms <= 55, alarms
+
+
+def scores(items, seed=3):
+    """Scores from 1 to 5 before and after, and the principle of each item."""
+    chance = np.random.default_rng(seed)
+    before, after = chance.integers(1, 6, items).tolist(), chance.integers(1, 5, items).tolist()
+    return before, after, (chance.integers(1, 10, items)).tolist()
+
+
+@pytest.mark.parametrize("items", [8, 40, 300])
+def test_scores_are_tested_as_scipy_does(items):
+    from scipy import stats
+
+    before, after, principle = scores(items)
+    found = statistics.paired_scores(before, after, principle)
+    assert found["p_value"] == pytest.approx(stats.wilcoxon(after, before).pvalue, abs=1e-9)
+    assert found["value"] == pytest.approx(np.mean(after) - np.mean(before), abs=1e-9) and found["n"] == items
+    assert found["ci95"][0] < found["value"] < found["ci95"][1]
+    json.dumps(found, allow_nan=False)
+
+
+def test_scores_that_do_not_change_are_no_evidence():
+    found = statistics.paired_scores([1, 5, 3], [1, 5, 3])
+    assert found["p_value"] == 1.0 and found["value"] == 0.0
+
+
+def test_the_clustered_interval_is_the_one_that_econometricians_compute():
+    """Against the cluster-robust standard error of statsmodels, with Student's t for the clusters: the same up to the draws."""
+    import statsmodels.api as sm
+    from scipy import stats
+
+    before, after, principle = scores(900)
+    changes = np.subtract(after, before) + np.asarray(principle) / 3
+    low, high = statistics.cluster_interval(changes.tolist(), principle)
+    fit = sm.OLS(changes, np.ones(900)).fit(cov_type="cluster", cov_kwds={"groups": np.asarray(principle)})
+    expected = stats.t.ppf(0.975, 8) * fit.bse[0]
+    assert (high - low) / 2 == pytest.approx(expected, rel=0.05)
+    each = statistics.cluster_interval(changes.tolist(), range(900))
+    assert each[1] - each[0] < (high - low) / 2  # items that go together tell less
+    assert each == pytest.approx(statistics.mean(changes.tolist())["ci95"], abs=0.01)
+
+
+def test_the_bootstrap_is_seeded_and_knows_when_there_is_one_cluster():
+    before, after, principle = scores(60)
+    one, same = (statistics.paired_scores(before, after, principle, seed=4) for _ in range(2))
+    other = statistics.paired_scores(before, after, principle, seed=5)
+    assert one == same and one["ci95"] != other["ci95"]
+    assert statistics.paired_scores(before, after, ["all"] * 60)["ci95"] is None
+
+
+def test_holm_is_holms():
+    """Smallest first: times 4, 3, 2, 1, and never less than the one before."""
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], abs=1e-9)
+    assert statistics.holm([0.2]) == [0.2] and statistics.holm([]) == []
+
+
+def test_seeds_have_mean_spread_and_students_interval():
+    from scipy import stats
+
+    values = [0.91, 0.94, 0.88]
+    found = statistics.over_seeds(values)
+    expected = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert found["ci95"] == pytest.approx(expected, abs=1e-9)
+    assert found["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-9) and found["n"] == 3
+    assert statistics.over_seeds([0.5])["sd"] is statistics.over_seeds([])["sd"] is None
+
+
+def test_non_inferior_is_read_off_the_bad_end():
+    lost_little = {"value": -0.005, "ci95": [-0.015, 0.005], "n": 900}
+    assert statistics.non_inferiority(lost_little, 0.02)["shown"]
+    assert not statistics.non_inferiority(lost_little, 0.01)["shown"]
+    grown = {"value": 0.02, "ci95": [-0.01, 0.05], "n": 900}
+    assert statistics.non_inferiority(grown, 0.05 + 1e-9, lower_is_better=True)["shown"]
+    assert not statistics.non_inferiority(grown, 0.04, lower_is_better=True)["shown"]
+    assert statistics.non_inferiority(grown, 0.04, lower_is_better=True)["bound"] == -0.05
+    nothing = statistics.non_inferiority(statistics.paired_difference([], []), 0.02)
+    assert nothing["shown"] is False and nothing["n_needed"] is None
+
+
+def test_items_needed_by_hand():
+    """Discordant share 0.2, margin 5 points: 7.849 x 0.2 / 0.0025 = 628 items; Newcombe's interval is a little wider."""
+    assert 628 <= statistics.items_needed(statistics.paired_difference(*cells(400, 100, 100, 400)), 0.05) <= 680
+    exact = {"value": 0.0, "ci95": [-0.02771807648, 0.02771807648], "n": 1000}  # 1.96 x sqrt(0.2 / 1000)
+    assert statistics.items_needed(exact, 0.05) == 628
+    assert statistics.items_needed(exact, 0.025) == pytest.approx(4 * 628, abs=4)
+
+
+def test_five_items_can_never_convince():
+    assert statistics.least_p(5) > 0.05 > statistics.least_p(6) == 2 * 0.5**6
+    assert statistics.paired_difference(*cells(0, 0, 6, 0))["p_value"] == pytest.approx(statistics.least_p(6))
+
+
+def test_simulated_null_data_sets_and_intervals():
+    """2,000 data sets each, seeds in benchmarks/statistics_simulation.py, which prints the rest."""
+    import sys
+
+    from tests.conftest import ROOT
+
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import statistics_simulation as simulation
+
+    for count in (
+        simulation.mcnemar(2000, 0.3, 0.2, 180),
+        simulation.family(2000, 5, 60),
+        simulation.wilcoxon(2000, 40),
+    ):
+        assert 0 < count.share <= 0.055, str(count)
+    for count in (
+        simulation.newcombe(10_000, 0.3, 0.5, 0.3, 80),
+        simulation.clusters(1000, simulation.SMALL, -1.0, 0.4),
+        simulation.seeds(5000, 3),
+    ):
+        assert 0.94 <= count.share <= 0.96, str(count)
+    assert simulation.margin(4000, 0.5, 0.6, 200, 0.05).share <= 0.03
+    assert 0.76 <= simulation.power(1000, 0.5, 0.6, 0.04).share <= 0.9
