@@ -56,6 +56,9 @@ def test_mistakes_on_the_command_line_end_in_one_line(refused, arguments, words)
     [
         (["finetune.r=0"], ["finetune.r=0", "above 0"]),
         (["seed=-1"], ["seed=-1"]),
+        (["gate.criteria=[harm,charm]"], ["gate.criteria", "'charm'", "coverage"]),
+        (["gate.capability_margin=0"], ["gate.capability_margin=0", "above 0"]),
+        (["gate.min_refusal=80"], ["gate.min_refusal=80", "between 0 and 1"]),
         (["finetune.lora_alpha=0"], ["finetune.lora_alpha=0"]),
         (["finetune.layers_to_transform=[1]"], ["target_modules as a list"]),
         (["evaluation.limit=-1"], ["evaluation.limit=-1"]),
