@@ -92,7 +92,7 @@ def settings_for(name: str, rows: int) -> FinetuneSettings:
     updates = SKIPPED + rows // batch_of(settings)
     return replace(
         settings,
-        mix=MixSettings(replay=1.0, recovery=0.0, recovery_benign=0.0, plain=0.0),
+        mix=MixSettings(safe=1.0, benign=1.0, replay=1.0, recovery=0.0, recovery_benign=0.0, plain=0.0),
         self_distillation=False,
         updates=updates,
         warmup_steps=min(10, updates // 5),

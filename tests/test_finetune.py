@@ -144,6 +144,7 @@ def test_packed_rows_are_distilled_as_padded_ones_are(tmp_path, store, reference
     found = []
     for n, changes in enumerate([{}, {"packing": True, "per_device_train_batch_size": 1, "max_length": 2048}]):
         given = {"per_device_train_batch_size": 8, "num_train_epochs": 4, "learning_rate": 1e-2, **changes}
+        given["mix"] = MixSettings(safe=1.0, benign=1.0)
         found.append(losses(train(artifacts.Store(tmp_path / str(n)), both, reference, **given)))
     assert found[0] == pytest.approx(found[1], abs=2e-2) and found[0][-1] < found[0][0] - 0.1
 
@@ -498,7 +499,8 @@ def paired(store):
 
 
 def test_dpo_from_the_base_model_prefers_the_chosen_answer(store, paired, reference):
-    settings = dataclasses.replace(SETTINGS, dpo_learning_rate=1e-2, dpo_epochs=3)
+    mix = MixSettings(safe=1.0, benign=1.0)
+    settings = dataclasses.replace(SETTINGS, mix=mix, dpo_learning_rate=1e-2, dpo_epochs=3)
     made = preference.run(store, settings, paired, None, reference, seed=0)
     steps = made.records("training.jsonl")
     assert steps[0]["loss"] == pytest.approx(0.6931, abs=0.01) and steps[-1]["loss"] < 0.5

@@ -193,17 +193,17 @@ class DemonstrationsSettings:
 class MixSettings:
     """How much of each kind of demonstration is trained on: the share of what there is, above 1 repeated."""
 
-    safe: float = 1.0
+    safe: float = 1.5
     """Harmful requests, declined."""
-    benign: float = 1.0
+    benign: float = 1.5
     """Benign requests near the border, answered as the base model does."""
     replay: float = 1.0
     """Benign requests far from the border, answered as the base model does."""
-    recovery: float = 0.4
+    recovery: float = 0.7
     """Harmful requests whose answer has begun to comply and turns into a refusal; loss from the turn on."""
-    recovery_benign: float = 0.3
+    recovery_benign: float = 0.5
     """Benign requests near the border whose answer has begun with the same words and goes on as the base model does."""
-    plain: float = 0.3
+    plain: float = 0.6
     """The replay again as plain text, as multiple-choice questions are asked; only with `self_distillation`."""
 
 
