@@ -43,7 +43,7 @@ def test_the_run_folder_holds_what_a_person_came_for(finished):
     assert {
         "demonstrations",
         "finetune",
-        "after/prefilled/benign_twins",
+        "after/verdicts/benign_twins/prefill",
         "before/responses/harmful_requests",
         "after/answers/medical_questions",
     } <= set(places)
@@ -61,7 +61,9 @@ def test_the_report_has_every_figure_with_interval_and_count(finished):
             assert figure["ci95"][0] <= figure["value"] <= figure["ci95"][1] and figure["unscored"] == 0
     assert made["figures"]["before/harmfulness/harmful_requests/refusal_rate"]["n"] == 9
     for key in ("robustness/harmful_requests/harmful_refusal_rate_prefilled", "medical_qa/medical_questions/correct_loglikelihood",
-                "robustness/benign_twins/benign_refusal_rate_prefilled"):  # fmt: skip
+                "robustness/benign_twins/benign_refusal_rate_prefilled", "robustness/harmful_requests/attack_success_rate_prefill",
+                "robustness/harmful_requests/attack_success_rate_plain", "robustness/harmful_requests/harmful_coherent_rate_prefilled",
+                "harmfulness/harmful_requests/coherent_rate", "over_refusal/benign_twins/coherent_rate"):  # fmt: skip
         assert made["figures"][f"delta/{key}"]["n"] == 9
     assert made["figures"]["after/over_refusal/benign_twins/kl_per_token"]["value"] > 0
     assert len(made["samples"]) == 6 and {s["kind"] for s in made["samples"]} == {"harmful", "benign"}

@@ -45,6 +45,8 @@ OWN |= {
     ("teachers", "models"),
     ("quality", "judges"),
     ("attacks", "sources"),
+    ("evidence", "attacks"),
+    ("evidence", "judges"),
     ("evidence", "sources"),
     ("evidence", "judges"),
     ("judges", "models"),

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import random
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +46,8 @@ class EndpointSettings:
     max_total_tokens: int | None
     response_format: dict[str, Any] | None = None
     """structured output, as OpenAI's API takes it; a server that refuses it is asked without"""
+    body: dict[str, Any] = field(default_factory=dict)
+    """what else a request says, where a server takes more than OpenAI's own does"""
 
 
 def check(settings: EndpointSettings) -> str:
@@ -285,7 +287,7 @@ def parameters(s: EndpointSettings) -> dict[str, Any]:
     # OpenAI's own newer models refuse the name that every other server knows.
     own = (urlsplit(s.base_url).hostname or "").endswith("openai.com")
     length = {"max_completion_tokens" if own else "max_tokens": s.max_new_tokens}
-    optional = {"temperature": s.temperature, "response_format": s.response_format}
+    optional = {"temperature": s.temperature, "response_format": s.response_format, "extra_body": s.body or None}
     return {"model": s.model, **length, **{name: value for name, value in optional.items() if value is not None}}
 
 

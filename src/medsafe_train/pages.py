@@ -15,14 +15,23 @@ HEADS = ("", "before", "after", "difference, points", "items")
 Page = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 # Not in the main table: figures that are no share of refusals or right answers.
 BESIDE = ("ended_rate", "correct_loglikelihood", "kl_per_token")
+# Under the figure that they belong to.
+BESIDE_PLAIN = {
+    "without_near_copies": " without near-copies",
+    "jargon": ", requests with jargon",
+    "no_jargon": ", requests without jargon",
+    "safety_prompt": " with our safety system prompt",
+}
 
 
 def tables(report: dict[str, Any]) -> list[Page]:
     """(title, heads, rows) of every table that has rows, ready to be read."""
+    compared = any(key.startswith("delta/") for key in report["figures"])
     found = [
         ("What can be claimed", ("claim, with 95 % interval", "verdict"), _claims(report)),
         ("Gate", ("criterion", "verdict"), _gate(report)),
-        ("Before and after", HEADS, rows(report, principles=False)),
+        ("Before and after" if compared else "What was measured", HEADS, rows(report, principles=False)),
+        ("Attacks", HEADS, _attacks(report)),
         ("By principle", HEADS, rows(report, principles=True)),
         ("Beside", ("", "before", "after", "difference", "items"), _beside(report)),
         (
@@ -38,7 +47,9 @@ def tables(report: dict[str, Any]) -> list[Page]:
             _scales(report),
         ),
     ]
-    return [page for page in found if page[2]]
+    found = [page for page in found if page[2]]
+    # Of one model alone there is nothing but its value and the number of items.
+    return found if compared else [(t, ("", "value", "items"), [(r[0], r[1], r[-1]) for r in rs]) for t, _, rs in found]
 
 
 def _claims(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -58,30 +69,55 @@ def _gate(report: dict[str, Any]) -> list[tuple[str, ...]]:
 def rows(report: dict[str, Any], principles: bool) -> list[tuple[str, ...]]:
     """(what, before, after, difference, items) for the main figures or those by principle."""
     found: list[tuple[str, ...]] = []
-    for key, figure in report["figures"].items():
-        arm, kind, name, metric = key.split("/")
-        by_principle = "_principle_" in metric
-        if arm != "delta" or by_principle != principles or metric in BESIDE:
-            continue
-        arms = [report["figures"][f"{arm}/{kind}/{name}/{metric}"] for arm in ("before", "after")]
-        found.append((_title(kind, name, metric), _share(arms[0]), _share(arms[1]), _points(figure), str(figure["n"])))
+    for kind, name, metric in _places(report):
+        if ("_principle_" in metric) == principles and kind != "robustness" and not _is_beside(metric):
+            found.append((_title(kind, name, metric), *_figures(report, kind, name, metric)))
     return found
+
+
+def _places(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    places = dict.fromkeys(key.partition("/")[2] for key in report["figures"])
+    return [(kind, name, metric) for kind, name, metric in (place.split("/") for place in places)]
+
+
+def _is_beside(metric: str) -> bool:
+    return metric in BESIDE or "coherent_rate" in metric
+
+
+def _figures(report: dict[str, Any], kind: str, name: str, metric: str) -> tuple[str, ...]:
+    before, after, delta = (
+        report["figures"].get(f"{arm}/{kind}/{name}/{metric}") for arm in ("before", "after", "delta")
+    )
+    number = next(figure["n"] for figure in (delta, after, before) if figure)
+    return _share(before), _share(after), _points(delta), str(number)
+
+
+def _attacks(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (_title(kind, name, metric), *_figures(report, kind, name, metric))
+        for kind, name, metric in _places(report)
+        if kind == "robustness" and "_principle_" not in metric and not _is_beside(metric)
+    ]
 
 
 def _beside(report: dict[str, Any]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
-    for key, after in report["figures"].items():
-        arm, kind, name, metric = key.split("/")
-        if arm != "after" or metric not in BESIDE:
+    for kind, name, metric in _places(report):
+        if not _is_beside(metric):
             continue
-        before, delta = (report["figures"].get(f"{other}/{kind}/{name}/{metric}") for other in ("before", "delta"))
+        before, after, delta = (
+            report["figures"].get(f"{arm}/{kind}/{name}/{metric}") for arm in ("before", "after", "delta")
+        )
         if metric == "ended_rate":
             shown = (f"answers that end properly · {name}", _share(before), _share(after), _points(delta))
+        elif "coherent_rate" in metric:
+            title = f"answers that hang together · {name}{_under(metric)}"
+            shown = (title, _share(before), _share(after), _points(delta))
         elif metric == "correct_loglikelihood":
             shown = (f"mean log-likelihood of the right option · {name}", _nats(before), _nats(after), _nats(delta))
         else:
             shown = (f"divergence from the base model, nats a token · {name}", "", _nats(after), "")
-        found.append((*shown, str(after["n"])))
+        found.append((*shown, str((after or before or {})["n"])))
     return found
 
 
@@ -104,15 +140,23 @@ def _title(kind: str, name: str, metric: str) -> str:
     if "_principle_" in metric:
         number = int(metric.rpartition("_")[2])
         return f"{name} {number} · {PRINCIPLES[number]}"
-    if metric.endswith("_without_near_copies"):
-        return f"  {name} without near-copies"
     if kind == "robustness":
-        return f"{metric.partition('_')[0]} refused after assent · {name}"
+        what = "attack succeeds" if metric.startswith("attack_success") else f"{metric.partition('_')[0]} refused"
+        return f"{what}{_under(metric)} · {name}"
+    if (beside := metric.removeprefix("refusal_rate_")) in BESIDE_PLAIN:
+        return f"  {name}{BESIDE_PLAIN[beside]}"
     return {
         "harmfulness": f"harmful refused · {name}",
         "over_refusal": f"benign refused · {name}",
         "medical_qa": f"answered right · {name}",
     }[kind]
+
+
+def _under(metric: str) -> str:
+    way = metric.partition("_rate")[2].strip("_")
+    if way == "plain":
+        return ", asked plainly"
+    return f", {'prefilled assent' if way.startswith('prefill') else way.replace('_', ' ')}" if way else ""
 
 
 def _nats(figure: dict[str, Any] | None) -> str:
@@ -149,8 +193,9 @@ def show(report: dict[str, Any], places: dict[str, str]) -> None:
         progress.console.print(table)
     for sample in report["samples"]:
         progress.console.print(Text(f"[{sample['kind']}] {line(sample['prompt'], 300)}", style="bold"))
-        for arm in ("before", "after"):
-            progress.console.print(Text(f"  {arm:<7} {sample[arm]['label']:<16} {line(sample[arm]['response'], 220)}"))
+        for arm in _arms(sample):
+            label = sample[arm]["label"] or "no verdict"
+            progress.console.print(Text(f"  {arm:<7} {label:<16} {line(sample[arm]['response'], 220)}"))
     for note in report["notes"]:
         progress.console.print(Text(f"note: {note}", style="dim"))
     for what, place in places.items():
@@ -159,6 +204,10 @@ def show(report: dict[str, Any], places: dict[str, str]) -> None:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _arms(sample: dict[str, Any]) -> list[str]:
+    return [arm for arm in ("before", "after") if arm in sample]
 
 
 def markdown(report: dict[str, Any], places: dict[str, str]) -> str:
@@ -170,9 +219,12 @@ def markdown(report: dict[str, Any], places: dict[str, str]) -> str:
     lines += ["## Six answers side by side", "", "Chosen by a hash of the request, not by the outcome.", ""]
     for sample in report["samples"]:
         lines += [f"**{sample['kind']}**, {sample['set']}: {inert(line(sample['prompt'], 1000))}", ""]
-        for arm in ("before", "after"):
+        for arm in _arms(sample):
             answer = inert(line(sample[arm]["response"], 1000)) or "(nothing)"
-            lines += [f"> *{arm}* ({sample[arm]['label']}): {answer}", ">" if arm == "before" else ""]
+            lines += [
+                f"> *{arm}* ({sample[arm]['label'] or 'no verdict'}): {answer}",
+                "" if arm == _arms(sample)[-1] else ">",
+            ]
     lines += ["## Notes", ""] + [f"- {inert(note)}" for note in report["notes"]] + [""]
     lines += ["## Where", ""] + [f"- {what}: `{place}`" for what, place in places.items()]
     return "\n".join(lines) + "\n"

@@ -64,7 +64,8 @@ def train_and_compare(config: Config, folder: Path) -> int:
         moved = distance(config, inputs, before, adapter)
         made = Made(own, demos, trained, adapter, merged, moved)
         about, places = provenance.record(config, inputs, made, before, after, folder)
-        found = report.run(folder, about, inputs.data, before, after, moved, places, config.gate)
+        arms = {"before": before, "after": after}
+        found = report.run(folder, about, inputs.data, arms, moved, places, config.gate)
         tracker.finish(found, trained)
     return gate.exit_code(found)
 
@@ -91,30 +92,27 @@ def train(config: Config, inputs: Inputs, demos: Artifact) -> Artifact:
 def evaluate(config: Config, inputs: Inputs, arm: Arm, spent: int = 0) -> Evaluation:
     """Everything that is measured of one model; `spent` are the tokens that judging has cost before."""
     found = Evaluation()
-    begun: dict[str, Artifact] = {}
-    for prompts in inputs.data.sets:
-        found.responses[prompts.name] = responses.run(inputs.store, config.evaluation, prompts, arm)
-        if responses.prefills(config.evaluation, prompts):
-            begun[prompts.name] = responses.run(inputs.store, config.evaluation, prompts, arm, prefilled=True)
+    for asked in inputs.data.rounds:
+        found.responses[asked.name] = responses.run(inputs.store, config.evaluation, asked, arm)
     for benchmark in inputs.data.benchmarks:
         found.answers[benchmark.name] = medical_qa.run(inputs.store, config.medical_qa, benchmark, arm)
-    judge(config, inputs, found, begun, spent)  # last: a judge that is loaded here takes the model's place in memory
+    judge(config, inputs, found, spent)  # last: a judge that is loaded here takes the model's place in memory
     return found
 
 
-def judge(config: Config, inputs: Inputs, found: Evaluation, begun: dict[str, Artifact], spent: int) -> None:
-    """Have every judge read the answers, and the first one those that were begun with assent too."""
-    kinds = {prompts.name: prompts.kind for prompts in inputs.data.sets}
+def judge(config: Config, inputs: Inputs, found: Evaluation, spent: int) -> None:
+    """Have every judge read the answers to what was asked plainly, and the first one those under attack and the like too."""
+    kinds = {asked.name: asked.prompts.kind for asked in inputs.data.rounds}
+    plain = {prompts.name: found.responses[prompts.name] for prompts in inputs.data.sets}
     for name in judges.names(config.judge):
         settings, model = replace(config.judge, name=name), inputs.judges.get(name)
-        made = verdicts.run_all(inputs.store, settings, found.responses, kinds, model, spent)
+        first = name == config.judge.name
+        made = verdicts.run_all(inputs.store, settings, found.responses if first else plain, kinds, model, spent)
         spent += verdicts.charged(made.values())
-        if name != config.judge.name:
+        if first:
+            found.verdicts.update(made)
+        else:
             found.also[name] = made
-            continue
-        found.verdicts.update(made)
-        found.prefilled.update(verdicts.run_all(inputs.store, settings, begun, kinds, model, spent))
-        spent += verdicts.charged(found.prefilled.values())
 
 
 def distance(config: Config, inputs: Inputs, before: Evaluation, adapter: Artifact) -> dict[str, Artifact]:

@@ -63,7 +63,7 @@ def record(
     if inputs.written:
         made["requests"] = inputs.written
     for arm, evaluation in (("before", before), ("after", after)):
-        for kind in ("responses", "verdicts", "prefilled", "answers"):
+        for kind in ("responses", "verdicts", "answers"):
             made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}
     training = inputs.data.training
     settings = plain(asdict(config))

@@ -76,6 +76,7 @@ def _numbers(config: Config) -> list[str]:
         "demonstrations.replay_limit": d.replay_limit,
         "finetune.updates": f.updates,
         "evaluation.limit": e.limit,
+        "evaluation.attack_limit": e.attack_limit,
         "medical_qa.limit": q.limit,
     }
     not_below = {

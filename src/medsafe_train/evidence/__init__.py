@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from medsafe_train.artifacts import Artifact
+from medsafe_train.attacks.rounds import Round
 from medsafe_train.quality.near_copies import NearCopy
 from medsafe_train.sources.prompt_sets import PromptSet
 from medsafe_train.sources.questions import Benchmark
+
+# What the figures of a set's requests, asked plainly, go under.
+KINDS = {"harmful": "harmfulness", "benign": "over_refusal"}
 
 
 class Measured(Protocol):
@@ -17,6 +21,8 @@ class Measured(Protocol):
     @property
     def sets(self) -> list[PromptSet]: ...
     @property
+    def rounds(self) -> list[Round]: ...
+    @property
     def benchmarks(self) -> list[Benchmark]: ...
     @property
     def near_copies(self) -> list[NearCopy]: ...
@@ -24,17 +30,16 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one model, base or fine-tuned, did: artifacts by the name of prompt set or benchmark."""
+    """What one model, base or fine-tuned, did: artifacts by the name of a round (prompt set and way) or benchmark."""
 
     responses: dict[str, Artifact] = field(default_factory=dict)
     verdicts: dict[str, Artifact] = field(default_factory=dict)
-    prefilled: dict[str, Artifact] = field(default_factory=dict)
-    """verdicts on answers that were made to begin with assent"""
     answers: dict[str, Artifact] = field(default_factory=dict)
     also: dict[str, dict[str, Artifact]] = field(default_factory=dict)
     """verdicts of further judges, by the judge's name"""
 
     def judged(self) -> dict[str, Artifact]:
         """All verdicts, each under a name of its own."""
-        found = {**self.verdicts, **{f"{name}, begun with assent": made for name, made in self.prefilled.items()}}
-        return found | {f"{name} by {judge}": made for judge, sets in self.also.items() for name, made in sets.items()}
+        return self.verdicts | {
+            f"{name} by {judge}": made for judge, sets in self.also.items() for name, made in sets.items()
+        }

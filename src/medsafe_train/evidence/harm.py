@@ -1,4 +1,4 @@
-"""Figures of refusal: of harmful requests, of benign ones, by principle, and of answers that have begun with assent."""
+"""Figures of refusal: of harmful requests, of benign ones, by principle."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from typing import Any
 
 from medsafe_train import statistics
 from medsafe_train.artifacts import Artifact
-from medsafe_train.evidence import Evaluation
+from medsafe_train.evidence import KINDS, Evaluation
 from medsafe_train.evidence.paired import compare
 from medsafe_train.sources.prompt_sets import PromptSet
 
-KINDS = {"harmful": "harmfulness", "benign": "over_refusal"}
 
-
-def refusal(
-    report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation, copied: set[str]
-) -> None:
+def refusal(report: dict[str, Any], prompts: PromptSet, arms: dict[str, Evaluation], copied: set[str]) -> None:
     """Shares of a set's requests refused and answers ended: all, without near-copies (`copied`: ids `set/id`), and by principle."""
-    arms = {"before": before, "after": after}
     ended = {
         arm: {r["id"]: r["finish_reason"] == "stop" for r in e.responses[prompts.name].records("responses.jsonl")}
         for arm, e in arms.items()
@@ -37,13 +32,6 @@ def refusal(
 
 def _refused(verdicts: Artifact) -> dict[str, bool | None]:
     return {verdict["id"]: verdict["refused"] for verdict in verdicts.records("verdicts.jsonl")}
-
-
-def robustness(report: dict[str, Any], prompts: PromptSet, before: Evaluation, after: Evaluation) -> None:
-    """Shares refused of requests whose answer has begun with assent."""
-    refused = {arm: _refused(e.prefilled[prompts.name]) for arm, e in (("before", before), ("after", after))}
-    name = f"robustness/{prompts.name}/{prompts.kind}_refusal_rate_prefilled"
-    compare(report, name, [prompt.id for prompt in prompts.prompts], refused)
 
 
 def moved(report: dict[str, Any], prompts: PromptSet, divergence: Artifact) -> None:

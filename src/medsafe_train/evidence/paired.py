@@ -1,4 +1,4 @@
-"""Figures of both arms and of their difference, over the same items."""
+"""Figures of both arms and of their difference, over the same items; of one arm, where only one was measured."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ def compare(report: dict[str, Any], place: str, ids: list[str], values: dict[str
     for arm, found in values.items():
         have = [bool(found[id]) for id in ids if found[id] is not None]
         report["figures"][f"{arm}/{place}"] = {**statistics.rate(have), "unscored": len(ids) - len(have)}
+    if "after" not in values:
+        return
     pairs = [(values["before"][id], values["after"][id]) for id in ids]
     whole = [(bool(b), bool(a)) for b, a in pairs if b is not None and a is not None]
     difference = statistics.paired_difference([b for b, _ in whole], [a for _, a in whole])

@@ -1,12 +1,16 @@
-"""The two models that a run compares."""
+"""The two models that a run compares: loaded here, or behind a server."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medsafe_train.artifacts import Artifact
+from medsafe_train import endpoint
+from medsafe_train.artifacts import Artifact, Ledger
+from medsafe_train.config import EvaluationSettings
+from medsafe_train.endpoint import EndpointSettings
 from medsafe_train.models.reference import ModelReference
+from medsafe_train.prompts import Turn
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,11 @@ class Arm:
     def name(self) -> str:
         """base or fine-tuned."""
         return "fine-tuned" if self.adapter else "base"
+
+    @property
+    def system_prompt(self) -> str | None:
+        """The model's own, from its settings."""
+        return self.base.system_prompt
 
     @property
     def answers_merged(self) -> bool:
@@ -43,3 +52,42 @@ class Arm:
         if self.merged and self.answers_merged:
             return load(replace(self.base, folder=str(self.merged.path("merged"))))
         return load(self.base, self.adapter.path("adapter") if self.adapter else None)
+
+    def answer(self, turns: list[Turn], settings: EvaluationSettings, ledger: Ledger, what: str) -> None:
+        """Answer what the ledger does not hold yet: `id, response, finish_reason`."""
+        from medsafe_train.models import generate
+
+        loaded = self.load()
+        items = [(turn.id, turn.ids(loaded.tokenizer)) for turn in turns]
+        generate.answer(loaded, items, settings.max_new_tokens, settings.batch_tokens, ledger, what)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model behind an OpenAI-compatible server, which shapes the conversation itself."""
+
+    server: EndpointSettings
+    tuned: bool = False
+    system_prompt: str | None = None
+    continues: bool = False
+    """whether the server goes on with an answer that is begun for it"""
+
+    @property
+    def name(self) -> str:
+        """base or fine-tuned."""
+        return "fine-tuned" if self.tuned else "base"
+
+    def made_from(self) -> dict[str, Any]:
+        """What decides its answers: one model id can mean other weights on another server, so the address counts."""
+        s = self.server
+        return {"served": [s.base_url, s.model, s.temperature], "system_prompt": self.system_prompt}
+
+    def answer(self, turns: list[Turn], settings: EvaluationSettings, ledger: Ledger, what: str) -> None:
+        """Ask for what the ledger holds no answer to: `id, response, finish_reason, error` and what it cost.
+
+        Raises UserError when no request can succeed, with all answers so far kept.
+        """
+        server = replace(self.server, max_new_tokens=settings.max_new_tokens)
+        if any(turn.begun for turn in turns):  # vLLM's and SGLang's names
+            server = replace(server, body={"continue_final_message": True, "add_generation_prompt": False})
+        endpoint.ask([(turn.id, turn.messages()) for turn in turns], server, ledger, what)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from rich.table import Table
 
 from medsafe_train.artifacts import Artifact, Store
+from medsafe_train.attacks.rounds import PLAIN
 from medsafe_train.config import Config, Method
 from medsafe_train.judges import names
 from medsafe_train.models.arm import Arm
@@ -87,21 +88,17 @@ def fill(
                 row(*stage)
             if merged:
                 row("checkpoint", "merged", merged)
+        for asked in data.rounds:
+            made = responses.made_from(config.evaluation, asked, arm)
+            what = f"{arm.name}: {len(asked.prompts.prompts)} of {asked.name}"
+            answered = row("responses", what, store.place("responses", made))
+            for name in names(config.judge) if asked.way == PLAIN else [config.judge.name]:
+                judge = verdicts.reading(replace(config.judge, name=name), asked.prompts.kind)
+                judged = store.place("verdicts", verdicts.made_from(store, judge, answered, judging.get(judge.name)))
+                row("verdicts", f"{arm.name}: {asked.name}, by {judge.name}", judged)
+            if not arm.adapter:
+                base[asked.name] = answered
         for s in sets:
-            for begun in (False, True) if responses.prefills(config.evaluation, s) else (False,):
-                made = responses.made_from(config.evaluation, s, arm, begun)
-                how = ", begun with assent" if begun else ""
-                answered = row(
-                    "responses", f"{arm.name}: {len(s.prompts)} of {s.name}{how}", store.place("responses", made)
-                )
-                for name in names(config.judge):
-                    judge = verdicts.reading(replace(config.judge, name=name), s.kind)
-                    judged = store.place(
-                        "verdicts", verdicts.made_from(store, judge, answered, judging.get(judge.name))
-                    )
-                    row("verdicts", f"{arm.name}: {s.name}{how}, by {judge.name}", judged)
-                if not arm.adapter and not begun:
-                    base[s.name] = answered
             if arm.adapter and s.kind == "benign" and config.evaluation.kl_limit:
                 made = divergence.made_from(config.evaluation.kl_limit, base[s.name], model, arm.adapter)
                 row("divergence", f"from the base model on {s.name}", store.place("divergence", made))
@@ -119,8 +116,7 @@ def fill(
         "replay": n_benign + (n_harmful + n_benign if recovery else 0),
         "tried": sum(len(s.prompts) * (1 + scale.assents(s)) for s in tried)
         * (len(f.scales) if len(f.scales) > 1 else 0),
-        "answers": 2 * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets),
-        "judged": 2
-        * sum(len(s.prompts) * (1 + responses.prefills(config.evaluation, s)) for s in sets if s.kind == "harmful"),
+        "answers": 2 * sum(len(asked.prompts.prompts) for asked in data.rounds),
+        "judged": 2 * sum(len(asked.prompts.prompts) for asked in data.rounds if asked.prompts.kind == "harmful"),
         "question_tokens": int(2 * 1.5 * words),
     }

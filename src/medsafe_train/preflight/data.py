@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from medsafe_train.attacks import rounds
+from medsafe_train.attacks.rounds import Round
 from medsafe_train.config import Config, UserError
 from medsafe_train.quality import near_copies
 from medsafe_train.quality.near_copies import NearCopy
@@ -22,6 +24,8 @@ class Data:
     training: TrainingSets
     sets: list[PromptSet]
     """to evaluate on"""
+    rounds: list[Round]
+    """the same, in every way in which they are asked"""
     benchmarks: list[Benchmark]
     near_copies: list[NearCopy]
     """of training requests and evaluated prompts, before any was dropped; ids are `set/id`"""
@@ -70,7 +74,7 @@ def read(config: Config) -> Data:
             f"teacher=published: {silent[0]} brings no safe response: add the column, or choose another teacher"
         )
     benchmarks = _benchmarks(config)
-    return Data(training, sets, benchmarks, found, len(copies))
+    return Data(training, sets, rounds.rounds(e, sets), benchmarks, found, len(copies))
 
 
 def _benchmarks(config: Config) -> list[Benchmark]:

@@ -28,16 +28,15 @@ def check(config: Config, model: ModelReference, data: Data) -> None:
     groups = [
         (training.harmful, own if config.demonstrations.recovery else 0),
         (training.benign + training.replay, own + ASSENT_TOKENS),
-        (data.sets, e.max_new_tokens + (e.prefill_tokens if e.prefill else 0)),
     ]
     for group, extra in groups:
         for prompt_set in group:
             for prompt in prompt_set.prompts:
-                if (length := len(model.prompt(tokenizer, prompt.prompt)) + extra) > context:
-                    raise UserError(
-                        f"{prompt_set.name} {prompt.id}: prompt and answer take {length} tokens, the model's context has "
-                        f"{context}: shorten the prompt or lower max_new_tokens"
-                    )
+                _fits(f"{prompt_set.name} {prompt.id}", len(model.prompt(tokenizer, prompt.prompt)) + extra, context)
+    for asked in data.rounds:
+        for prompt in asked.prompts.prompts:
+            turn = asked.turn(prompt, model.system_prompt)
+            _fits(f"{asked.name} {prompt.id}", len(turn.ids(tokenizer)) + e.max_new_tokens, context)
     for benchmark in data.benchmarks:
         for question in benchmark.questions:
             text, options = prompts.question_ids(tokenizer, benchmark.style, question)
@@ -46,6 +45,14 @@ def check(config: Config, model: ModelReference, data: Data) -> None:
                     f"{benchmark.name} {question.id}: the question takes {length} tokens, the model's context has {context}: "
                     "leave the benchmark out for this model"
                 )
+
+
+def _fits(what: str, length: int, context: int) -> None:
+    if length > context:
+        raise UserError(
+            f"{what}: prompt and answer take {length} tokens, the model's context has {context}: shorten the prompt or lower "
+            "max_new_tokens"
+        )
 
 
 def check_teacher(config: Config, teacher: ModelReference | None, harmful: list[PromptSet]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medsafe_train import endpoint, judges, progress, prompts
+from medsafe_train.attacks import rounds
 from medsafe_train.config import Config, UserError
 from medsafe_train.judges import JUDGES, guard, rubric
 from medsafe_train.models import reference
@@ -34,6 +35,7 @@ def check(config: Config) -> None:
             close = difflib.get_close_matches(name, list(known), n=1)
             hint = f"did you mean {close[0]}?" if close else ""
             raise UserError(f"unknown {setting}={name}: {hint} there are: {', '.join(known)}")
+    rounds.check(config.evaluation)
     if t.name == "endpoint":
         endpoint.check(endpoint_teacher.settings_of(t))
     if "rubric" in judges.names(config.judge):

@@ -8,8 +8,20 @@ from typing import Any
 
 from medsafe_train import artifacts, pages
 from medsafe_train.artifacts import Artifact
+from medsafe_train.attacks.rounds import PLAIN
 from medsafe_train.config import CheckpointGateSettings
-from medsafe_train.evidence import Evaluation, Measured, claims, gate, harm, medical_qa, notes, pooled
+from medsafe_train.evidence import (
+    Evaluation,
+    Measured,
+    answers,
+    claims,
+    gate,
+    harm,
+    medical_qa,
+    notes,
+    pooled,
+    robustness,
+)
 from medsafe_train.sources.prompt_sets import PromptSet
 
 VERSION = 3
@@ -20,34 +32,35 @@ def run(
     folder: Path,
     about: dict[str, Any],
     data: Measured,
-    before: Evaluation,
-    after: Evaluation,
+    arms: dict[str, Evaluation],
     moved: dict[str, Artifact],
     places: dict[str, str],
     thresholds: CheckpointGateSettings,
 ) -> dict[str, Any]:
     """Write `report.json` and `report.md` into the run's folder, print the tables, and return the report.
 
-    `about` says how the run was made and is part of the report; `moved` holds the divergence from the base model by set;
-    `places` are paths for the reader, and are not part of the report; `thresholds` are what the checkpoint has to show.
+    `arms` are `before` and `after`, or `before` alone where only one model was measured: then nothing is claimed. `about` says
+    how the run was made and is part of the report; `moved` holds the divergence from the base model by set; `places` are paths
+    for the reader, and are not part of the report; `thresholds` are what the checkpoint has to show.
     """
     report: dict[str, Any] = {"version": VERSION, **about, "figures": {}, "notes": [], "samples": []}
     copied = {copy.evaluation for copy in data.near_copies}
     for prompts in data.sets:
-        harm.refusal(report, prompts, before, after, copied)
-        if prompts.name in after.prefilled:
-            harm.robustness(report, prompts, before, after)
+        harm.refusal(report, prompts, arms, copied)
         if prompts.name in moved:
             harm.moved(report, prompts, moved[prompts.name])
-        report["samples"] += _samples(prompts, before, after)
+        report["samples"] += _samples(prompts, arms)
+    for asked in data.rounds:
+        (answers if asked.way == PLAIN else robustness).figures(report, asked, arms)
     report["samples"] = _six(report["samples"])
     for benchmark in data.benchmarks:
-        medical_qa.accuracy(report, benchmark, before, after)
+        medical_qa.accuracy(report, benchmark, arms)
     pooled.accuracy(report["figures"])
     report["figures"] = dict(sorted(report["figures"].items()))
-    claimed = claims.claims(report["figures"], thresholds)
-    report["claims"] = [claim.record() for claim in claimed]
-    report["gate"] = gate.gate(report["figures"], claimed, thresholds)
+    if "after" in arms:
+        claimed = claims.claims(report["figures"], thresholds)
+        report["claims"] = [claim.record() for claim in claimed]
+        report["gate"] = gate.gate(report["figures"], claimed, thresholds)
     report["notes"] += notes.changes(report) + notes.basis(report)
     artifacts.write_json(folder / "report.json", report)
     artifacts.write_text(folder / "report.md", pages.markdown(report, places))
@@ -55,13 +68,15 @@ def run(
     return report
 
 
-def _samples(prompts: PromptSet, before: Evaluation, after: Evaluation) -> list[dict[str, Any]]:
-    texts = [
-        {r["id"]: r["response"] for r in e.responses[prompts.name].records("responses.jsonl")} for e in (before, after)
-    ]
-    labels = [
-        {v["id"]: v["label"] for v in e.verdicts[prompts.name].records("verdicts.jsonl")} for e in (before, after)
-    ]
+def _samples(prompts: PromptSet, arms: dict[str, Evaluation]) -> list[dict[str, Any]]:
+    texts = {
+        arm: {r["id"]: r["response"] for r in e.responses[prompts.name].records("responses.jsonl")}
+        for arm, e in arms.items()
+    }
+    labels = {
+        arm: {v["id"]: v["label"] for v in e.verdicts[prompts.name].records("verdicts.jsonl")}
+        for arm, e in arms.items()
+    }
     return [
         {
             "id": p.id,
@@ -69,8 +84,7 @@ def _samples(prompts: PromptSet, before: Evaluation, after: Evaluation) -> list[
             "kind": prompts.kind,
             "principle": p.principle,
             "prompt": p.prompt,
-            "before": {"response": texts[0][p.id], "label": labels[0][p.id]},
-            "after": {"response": texts[1][p.id], "label": labels[1][p.id]},
+            **{arm: {"response": texts[arm][p.id], "label": labels[arm][p.id]} for arm in arms},
         }
         for p in prompts.prompts
     ]

@@ -1,77 +1,82 @@
-"""Lets a model, base or fine-tuned, answer a prompt set."""
+"""Lets a model, base or fine-tuned, answer a prompt set in one of the ways in which it is asked."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import progress
+from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact, Ledger, Store
-from medsafe_train.config import EvaluationSettings
-from medsafe_train.models.arm import Arm
-from medsafe_train.prompts import cut_to_tokens, prefilled_ids
-from medsafe_train.sources.prompt_sets import PromptSet
+from medsafe_train.attacks.rounds import Round
+from medsafe_train.config import EvaluationSettings, UserError
+from medsafe_train.models.arm import Arm, Served
+from medsafe_train.prompts import Turn
+from medsafe_train.sources.prompt_sets import Prompt
 
 VERSION = 1
+# A server that fails on more answers than this share is asked again another day; fewer are left without a verdict, and counted.
+FAILED = 0.02
 
 
-def prefills(settings: EvaluationSettings, prompts: PromptSet) -> bool:
-    """Whether a set is also asked with an answer begun: harmful ones, and their benign twins for comparison."""
-    return bool(settings.prefill) and (prompts.kind == "harmful" or any(prompt.pair for prompt in prompts.prompts))
-
-
-def made_from(settings: EvaluationSettings, prompts: PromptSet, arm: Arm, prefilled: bool = False) -> dict[str, Any]:
+def made_from(settings: EvaluationSettings, asked: Round, arm: Arm | Served) -> dict[str, Any]:
     """What decides the responses."""
-    begun = {"prefill": settings.prefill, "prefill_tokens": settings.prefill_tokens} if prefilled else {}
     return {
         "version": VERSION,
-        "prompts": prompts.fingerprint(),
-        "set": prompts.name,
+        "prompts": asked.prompts.fingerprint(),
+        "set": asked.name,
         **arm.made_from(),
         "max_new_tokens": settings.max_new_tokens,
-        "batch_tokens": settings.batch_tokens,
-        **begun,
+        **({"batch_tokens": settings.batch_tokens} if isinstance(arm, Arm) else {}),
+        **asked.made_from(),
     }
 
 
-def run(store: Store, settings: EvaluationSettings, prompts: PromptSet, arm: Arm, prefilled: bool = False) -> Artifact:
+def run(store: Store, settings: EvaluationSettings, asked: Round, arm: Arm | Served) -> Artifact:
     """An artifact with `responses.jsonl`: `id, set, principle, prompt, response, finish_reason`.
 
-    `prefilled`: the model goes on from the first `prefill_tokens` tokens of `prefill`, which are not part of the response.
+    `prompt` is the request as it stands; where an attack asks something in its place, `asked` holds that, and `begun` what the
+    answer was made to begin with, which is no part of the response. `error` says why a server gave no answer.
+    Raises UserError where a server fails on more than FAILED of the answers; those that came are kept.
     """
-    by_id = {prompt.id: prompt for prompt in prompts.prompts}
+    turns = [asked.turn(prompt, arm.system_prompt) for prompt in asked.prompts.prompts]
 
     def build(folder: Path) -> None:
-        from medsafe_train.artifacts import write_jsonl
-        from medsafe_train.models import generate
-
-        loaded = arm.load()
-        begun = cut_to_tokens(loaded.tokenizer, settings.prefill or "", settings.prefill_tokens) if prefilled else ""
-        items = [
-            (id, prefilled_ids(loaded.tokenizer, prompt.prompt, begun, arm.base.system_prompt))
-            for id, prompt in by_id.items()
-        ]
         ledger = Ledger(folder / "answers.partial.jsonl")
-        generate.answer(
-            loaded, items, settings.max_new_tokens, settings.batch_tokens, ledger, f"{arm.name} answers {prompts.name}"
+        arm.answer(turns, settings, ledger, f"{arm.name} answers {asked.name}")
+        failed = [r for r in (ledger.records[turn.id] for turn in turns) if r.get("error")]
+        if len(failed) > FAILED * len(turns):
+            raise UserError(
+                f"{arm.name} failed on {len(failed)} of {len(turns)} requests of {asked.name} ({failed[0]['error']}): the answers "
+                "that came are kept; see to the server, and the same command asks for the others"
+            )
+        artifacts.write_jsonl(
+            folder / "responses.jsonl",
+            (
+                _record(asked, *pair, ledger.records[pair[1].id])
+                for pair in zip(asked.prompts.prompts, turns, strict=True)
+            ),
         )
-        records = (_record(by_id[id], prompts.name, ledger.records[id]) for id in by_id)
-        write_jsonl(folder / "responses.jsonl", records)
         ledger.path.unlink()
 
-    how = ", begun with assent" if prefilled else ""
+    how = f", {asked.way.replace('_', ' ')}" if asked.name != asked.prompts.name else ""
     with progress.stage(
-        "responses", f"{arm.name} model answers {len(by_id)} {prompts.kind} requests of {prompts.name}{how}"
+        "responses", f"{arm.name} model answers {len(turns)} {asked.prompts.kind} requests of {asked.prompts.name}{how}"
     ):
-        return store.make("responses", made_from(settings, prompts, arm, prefilled), build)
+        return store.make("responses", made_from(settings, asked, arm), build)
 
 
-def _record(prompt: Any, name: str, answer: dict[str, Any]) -> dict[str, Any]:
+def _record(asked: Round, prompt: Prompt, turn: Turn, answer: dict[str, Any]) -> dict[str, Any]:
+    more = {
+        "asked": turn.text if turn.text != prompt.prompt else None,
+        "begun": turn.begun,
+        "error": answer.get("error"),
+    }
     return {
         "id": prompt.id,
-        "set": name,
+        "set": asked.name,
         "principle": prompt.principle,
         "prompt": prompt.prompt,
-        "response": answer["response"],
-        "finish_reason": answer["finish_reason"],
+        "response": answer["response"] or "",
+        "finish_reason": answer["finish_reason"] or "error",
+        **{key: value for key, value in more.items() if value},
     }

@@ -11,7 +11,7 @@ from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import JudgeSettings, UserError
 from medsafe_train.judges import JUDGES, rubric
-from medsafe_train.judges.verdict import HIGHEST, LOWEST, SCORED, bounds, coverage, harmful
+from medsafe_train.judges.verdict import FAILED, HIGHEST, LOWEST, SCORED, bounds, coverage, failed, harmful
 from medsafe_train.models.reference import ModelReference
 
 VERSION = 2
@@ -76,9 +76,12 @@ def run(
     judge = JUDGES[settings.name]
 
     def build(folder: Path) -> None:
-        records = responses.records("responses.jsonl")
+        everything = responses.records("responses.jsonl")
+        records = [record for record in everything if not record.get("error")]
         replies = _replies(store, settings, responses, records, model, spent) if judge.asks else {}
-        verdicts = judge.read(records, replies, settings)
+        read = {verdict["id"]: verdict for verdict in judge.read(records, replies, settings)}
+        # What the model's own server did not answer is nothing to be judged.
+        verdicts = [read.get(r["id"]) or failed(r["id"], FAILED, f"no answer: {r['error']}") for r in everything]
         _check(settings, verdicts)
         artifacts.write_json(folder / "judge.json", _about(settings, verdicts, replies))
         artifacts.write_jsonl(folder / "verdicts.jsonl", verdicts)
