@@ -19,7 +19,7 @@ HEIGHT = {
     "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "agreement": 1, "progress": 1, "principles": 1, "markdown": 1,
     "pages": 2,
     "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2, "attacks": 2, "evidence": 2,
-    "stages": 3,
+    "stages": 3, "comparison": 3,
     "preflight": 4, "plan": 4, "provenance": 4, "tracking": 4, "pipeline": 4,
     "cli": 5,
     "__main__": 6,
@@ -36,6 +36,7 @@ OWN = {
         "quality",
         "attacks",
         "evidence",
+        "comparison",
         "preflight",
         "plan",
     )

@@ -16,6 +16,7 @@ class Task(Enum):
     """What a command does; pipeline.TASKS says how."""
 
     train = "train"
+    compare = "compare"
 
 
 class Device(Enum):
@@ -403,7 +404,9 @@ class Config:
     name: str = "run"
     """Names the run's folder; a recipe sets it."""
     task: Task = Task.train
-    """What is done: train (write demonstrations, fine-tune, evaluate before and after)."""
+    """What is done: train (write demonstrations, fine-tune, evaluate before and after), or compare (finished runs, named in `runs`)."""
+    runs: list[str] = field(default_factory=list)
+    """compare: folders of finished runs, or of a sweep, whose reports are laid side by side."""
     model: ModelSettings = field(default_factory=ModelSettings)
     demonstrations: DemonstrationsSettings = field(default_factory=DemonstrationsSettings)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)

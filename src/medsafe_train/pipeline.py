@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from medsafe_train import judges, plan, preflight, progress, provenance, tracking
+from medsafe_train import comparison, judges, plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config, Method, Task
 from medsafe_train.evidence import Evaluation, gate
@@ -125,6 +125,14 @@ def distance(config: Config, inputs: Inputs, before: Evaluation, adapter: Artifa
     }
 
 
+def compare(config: Config, folder: Path) -> int:
+    """Lay finished runs side by side in `folder`; with gate.enforce, 3 when none of them passes the gate."""
+    with tracking.start(config, folder) as tracker:
+        found = comparison.run(config.runs, config.gate, folder)
+        tracker.compared(found)
+    return gate.EXIT_CODE if config.gate.enforce and found.result["best"] is None else 0
+
+
 class Job(NamedTuple):
     """How a task is done, and how `preflight=true` shows what it would take."""
 
@@ -135,4 +143,5 @@ class Job(NamedTuple):
 
 TASKS: dict[Task, Job] = {
     Task.train: Job(train_and_compare, plan.show),
+    Task.compare: Job(compare, lambda config: comparison.show(config.runs)),
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 from medsafe_train import progress
 from medsafe_train.artifacts import Artifact
+from medsafe_train.comparison import Comparison
 from medsafe_train.config import Config, TrackingMode
 from medsafe_train.provenance import plain
 
@@ -29,6 +30,28 @@ class Tracker:
             self._log(report, adapter)
         except Exception as error:
             progress.warn(f"W&B failed ({error}); the run and its report are whole")
+
+    def compared(self, found: Comparison) -> None:
+        """Log a comparison: a table of the trials, each objective of each, the best one, and the page with its plots."""
+        if self.run is None:
+            return
+        import wandb
+
+        heads: list[str | int] = ["trial", "seeds", "harm", "over_refusal", "capability", "front", "gate"]
+        trials = [{**t, "trial": t["name"], "seeds": len(set(t["seeds"]))} for t in found.result["trials"]]
+        try:
+            rows = [[trial[head] for head in heads] for trial in trials]
+            self.run.log({"compare/trials": wandb.Table(columns=heads, data=rows)})
+            for trial in trials:
+                for name in ("harm", "over_refusal", "capability"):
+                    self.run.summary[f"compare/{trial['name']}/{name}"] = trial[name]
+            self.run.summary["compare/best"] = found.result["best"]
+            artifact = wandb.Artifact("compare", type="comparison")
+            for name in found.files:
+                artifact.add_file(str(found.folder / name))
+            self.run.log_artifact(artifact)
+        except Exception as error:
+            progress.warn(f"W&B failed ({error}); the comparison is whole")
 
     def _log(self, report: dict[str, Any], adapter: Artifact) -> None:
         for entry in adapter.records("training.jsonl"):

@@ -15,6 +15,7 @@ from medsafe_train.config import (
     Method,
     ModelSettings,
     Quantization,
+    Task,
     TeacherSettings,
     shipped,
 )
@@ -23,8 +24,11 @@ from medsafe_train.contradictions import judge, server
 
 def contradictions(config: Config) -> list[str]:
     """What in a configuration cannot be meant, a sentence each with the next step; empty when all is well."""
+    if config.task is Task.compare:
+        return _checkpoint_gate(config.gate)
     d, f = config.demonstrations, config.finetune
     return [
+        *_wrong([(not config.runs, f"runs={config.runs} is for comparing: add +recipe=compare")]),
         *_numbers(config),
         *_model(config.model, config.device),
         *_prompt_sets(config),

@@ -1,0 +1,197 @@
+"""Reports of finished runs, and the trials that they make: runs that differ in nothing but their seed are one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medsafe_train import statistics
+from medsafe_train.config import CheckpointGateSettings, UserError
+from medsafe_train.evidence import gate, pooled
+from medsafe_train.evidence.claims import claims
+
+REPORT = "report.json"
+# Settings that tell no trial from another: what it is called, and what is asked of it afterwards.
+NO_TRIAL = ("name", "task", "runs", "gate", "seed")
+# What has to be the same for two figures to be comparable, and where a report says it.
+SAME = {
+    "base model": lambda r: [r["model"].get(key) for key in ("path", "revision", "dtype", "quantization")],
+    "judge": lambda r: r["judge"].get("name"),
+    "prompt sets": lambda r: [[s["name"], s["n"], s["sha256"]] for s in r["prompt_sets"]],
+    "benchmarks": lambda r: [[b["name"], b["n"]] for b in r["benchmarks"]],
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    report: dict[str, Any]
+    settings: dict[str, Any]
+    """flat, by dotted name"""
+
+    @property
+    def seed(self) -> int:
+        return int(self.report["settings"].get("seed", 0))
+
+    @property
+    def figures(self) -> dict[str, dict[str, Any]]:
+        return self.report["figures"]
+
+
+@dataclass
+class Trial:
+    """Runs of the same settings, one a seed."""
+
+    name: str
+    settings: dict[str, Any]
+    """those in which the trials differ"""
+    runs: list[Run]
+    figures: dict[str, dict[str, Any]]
+    """of the run; where there are several seeds, mean, spread and interval over them"""
+    gates: list[dict[str, Any]]
+    """by run"""
+    objectives: dict[str, float | None] = field(default_factory=dict)
+    front: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """passed when every seed passes, failed when one fails."""
+        verdicts = [found["verdict"] for found in self.gates]
+        return next((v for v in (gate.FAILED, gate.UNDECIDED) if v in verdicts), gate.PASSED)
+
+    def record(self) -> dict[str, Any]:
+        """For compare.json."""
+        return {
+            "name": self.name,
+            "settings": self.settings,
+            "seeds": [run.seed for run in self.runs],
+            "runs": [str(run.folder) for run in self.runs],
+            **self.objectives,
+            "front": self.front,
+            "gate": self.verdict if self.gates else None,
+            "against": sorted({c["name"] for g in self.gates for c in g["criteria"] if c["verdict"] != gate.PASSED}),
+            "figures": self.figures,
+        }
+
+
+def read(folders: list[str]) -> list[Run]:
+    """The finished runs in folders of runs, sweeps included, in order of their paths; UserError where there are none."""
+    if not folders:
+        raise UserError("nothing to compare: name runs=[FOLDER,FOLDER], each a run's folder or a sweep's")
+    found: dict[Path, Run] = {}
+    for name in folders:
+        folder = Path(name)
+        if not folder.is_dir():
+            raise UserError(f"runs: {name}: no such folder; name a run's folder, or one that holds several")
+        reports = [folder / REPORT] if (folder / REPORT).is_file() else sorted(folder.rglob(REPORT))
+        if not reports:
+            raise UserError(f"runs: {name} holds no {REPORT}: name the folder of a finished run, or of a sweep")
+        found |= {path.parent.resolve(): _run(path) for path in reports}
+    return list(found.values())
+
+
+def _run(path: Path) -> Run:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        run = Run(path.parent, report, flat(report["settings"]))
+        assert {"value", "n"} <= set(next(iter(run.figures.values())))
+        for same in SAME.values():
+            same(report)
+        return run
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, AssertionError):
+        raise UserError(
+            f"{path} is not a report of this program: take it out of the folder, or make it again"
+        ) from None
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def differing(runs: list[Run]) -> list[str]:
+    """The settings in which the runs differ, beside their seeds."""
+    keys = sorted({key for run in runs for key in run.settings if key.partition(".")[0] not in NO_TRIAL})
+    return [key for key in keys if len({_text(run.settings.get(key)) for run in runs}) > 1]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def grouped(runs: list[Run], thresholds: CheckpointGateSettings) -> list[Trial]:
+    """The runs as trials, in the order in which they first come."""
+    keys = differing(runs)
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_text([run.settings.get(key) for key in keys]), []).append(run)
+    found = []
+    for same in groups.values():
+        settings = {key: same[0].settings.get(key) for key in keys}
+        same = sorted(same, key=lambda run: run.seed)
+        gates = [_gate(run.figures, thresholds) for run in same if _compared(run)]
+        found.append(Trial(_name(settings, same[0], keys), settings, same, over_seeds(same), gates))
+    return found
+
+
+def _name(settings: dict[str, Any], run: Run, keys: list[str]) -> str:
+    # The last part of a setting's name says enough where no other setting shares it.
+    leaves = [key.rpartition(".")[2] for key in keys]
+    short = {key: leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)}
+    parts = [f"{short[key]}={_shown(value)}" for key, value in settings.items()]
+    return " ".join(parts) or str(run.report.get("name", "run"))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_shown, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _compared(run: Run) -> bool:
+    return any(key.startswith("delta/") for key in run.figures)
+
+
+def _gate(figures: dict[str, dict[str, Any]], thresholds: CheckpointGateSettings) -> dict[str, Any]:
+    figures = dict(figures)
+    if f"delta/{pooled.PLACE}" not in figures:  # a report from before there was a pool
+        pooled.accuracy(figures)
+    return gate.gate(figures, claims(figures, thresholds), thresholds)
+
+
+def over_seeds(runs: list[Run]) -> dict[str, dict[str, Any]]:
+    """The figures of a run; of several seeds mean, 95 % interval and spread `sd` of each, over seeds that have it.
+
+    Runs of one seed twice count once: the same settings give the same figures.
+    """
+    by_seed = {run.seed: run for run in runs}
+    if len(by_seed) == 1:
+        return {**runs[-1].figures}
+    found = {}
+    for key in sorted({key for run in by_seed.values() for key in run.figures}):
+        figures = [run.figures[key] for run in by_seed.values() if key in run.figures]
+        values = [figure["value"] for figure in figures if figure["value"] is not None]
+        found[key] = {**statistics.over_seeds(values), "values": values, "items": max(f["n"] for f in figures)}
+    return found
+
+
+def notes(runs: list[Run]) -> list[str]:
+    """What the reader has to know: in what the runs are not comparable, and whether seeds are few."""
+    found = []
+    for what, same in SAME.items():
+        kinds = {_text(same(run.report)) for run in runs}
+        if len(kinds) > 1:
+            found.append(f"The runs differ in their {what} ({len(kinds)} kinds): compare their figures with care.")
+    seeds = {run.seed for run in runs}
+    if len(seeds) == 1 and len(runs) > 1:
+        found.append(
+            "Every run has the same seed: how much chance moves a figure is not known; three seeds would show it."
+        )
+    return found
