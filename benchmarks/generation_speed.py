@@ -36,7 +36,7 @@ from medsafe_train.sources import prompt_sets
 from medsafe_train.sources.prompt_sets import Prompt
 
 Answers = dict[str, str]
-BATCH = 8
+BATCH, SMALL = 8, 640
 ABOUT = f"""\
 - **ours**: `models/generate.py` as an evaluation calls it: longest requests first, batches within a token budget, kept on disk batch by
   batch, the model loaded as a run loads it.
@@ -45,6 +45,8 @@ ABOUT = f"""\
 - **loop** and **batch** load the model with transformers' own choice of attention. All have the same prompt tokens, number format,
   length and stop tokens, and start from the text; the clock runs without loading.
 - Identical: the share of requests whose answer is the same text as the loop's. Only sums in another order tell them apart.
+- Changes with the batch: ours once more in each number format, within the budget and within {SMALL} tokens (a few answers a batch); the
+  share of answers that are not the same text. In bfloat16 two words are often level to the last bit, and rounding decides.
 """
 
 
@@ -115,7 +117,18 @@ def compare(options: argparse.Namespace) -> str:
             speed[name] = len(asked) / (time.perf_counter() - start)
             progress.say(f"round {n + 1}: {name} {speed[name]:.2f} answers/s")
         rounds.append(speed)
-    return section(options, model, rounds, answers)
+    changes = {dtype: changing(options, store, device, dtype, asked) for dtype in options.formats}
+    return section(options, model, rounds, answers, changes)
+
+
+def changing(options: argparse.Namespace, store: Store, device: str, dtype: str, asked: list[Prompt]) -> float:
+    """The share of our answers that change with the batch size in one number format."""
+    model = references.resolve(store, ModelSettings(path=options.model, dtype=Dtype(dtype)), device, 0)
+    loaded = loading.load(model)
+    large, small = (
+        ours(loaded, asked, options.length, tokens, model.prompt) for tokens in (options.batch_tokens, SMALL)
+    )
+    return 1 - identical(small, large)
 
 
 def theirs_of(model: references.ModelReference) -> Loaded:
@@ -138,6 +151,7 @@ def section(
     model: references.ModelReference,
     rounds: list[dict[str, float]],
     answers: dict[str, Answers],
+    changes: dict[str, float],
 ) -> str:
     """What RESULTS.md gets; nothing of where things lie on this machine."""
     facts = {
@@ -149,6 +163,7 @@ def section(
         "requests": f"{len(answers['loop'])} of {'MedSafetyBench test' if options.data else 'harmful_requests'}, up to "
         f"{options.length} new tokens; ours in batches of {options.batch_tokens} tokens",
         "rounds": len(rounds),
+        "answers that change with the batch": ", ".join(f"{share:.1%} in {dtype}" for dtype, share in changes.items()),
     }
     rows = [["method", "answers/s", "ours is faster by", "identical to the loop's"], ["---"] * 4]
     for name in ("ours", "loop", "batch"):
@@ -171,6 +186,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", default=SMOLLM2, help="a folder, a Hub id, or tiny-random")
     parser.add_argument("--dtype", default="float32", choices=[dtype.value for dtype in Dtype])
+    parser.add_argument(
+        "--formats", nargs="*", default=["float32", "bfloat16"], help="in which answers may change with the batch"
+    )
     parser.add_argument("--device", default="auto", choices=[device.value for device in Device])
     parser.add_argument("--outputs", default="outputs", help="where a converted model is kept for the next time")
     parser.add_argument("--out", default=str(Path(__file__).with_name("RESULTS.md")))

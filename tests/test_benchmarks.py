@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import generation_speed
+import killed
 import training_methods
 import training_speed
 from training_methods import Job, Mark
@@ -71,3 +73,38 @@ def test_the_verdict_turns_on_the_loss_and_the_ratio_on_the_better_rival(job):
     good = training_speed.verdict({"ours": {"heldout": 1.01}, "trl": {"heldout": 1.0}}, [1.5], 2.0)
     bad = training_speed.verdict({"ours": {"heldout": 1.03}, "trl": {"heldout": 1.0}}, [1.5], 2.0)
     assert "counts" in good and "DOES NOT COUNT" in bad
+
+
+def test_every_way_of_answering_gives_the_same_answers(reference):
+    from medsafe_train.models import load
+
+    asked = generation_speed.requests(None, 9)
+    assert len({prompt.principle for prompt in asked}) == 9
+    mine, theirs = load.load(reference), generation_speed.theirs_of(reference)
+    ours = generation_speed.ours(mine, asked, 6, 300, reference.prompt)
+    for size in (1, 4):
+        plain = generation_speed.plain(theirs, asked, 6, size, reference.prompt)
+        assert list(plain) == [prompt.id for prompt in asked] and generation_speed.identical(ours, plain) == 1.0
+    assert any(ours.values())
+    first = next(iter(ours))
+    assert generation_speed.identical({**ours, first: "other"}, ours) == pytest.approx(8 / 9)
+
+
+def test_the_section_says_how_many_times_as_fast(reference):
+    options = generation_speed.parse(["--model", "tiny-random"])
+    rounds = [{"ours": 80.0, "loop": 10.0, "batch": 40.0}, {"ours": 90.0, "loop": 10.0, "batch": 30.0}]
+    answers = {"loop": {"a": "x", "b": "y"}, "ours": {"a": "x", "b": "z"}, "batch": {"a": "x", "b": "y"}}
+    told = generation_speed.section(options, reference, rounds, answers, {"float32": 0.0, "bfloat16": 0.125})
+    assert "| ours | 85.00 | – | 50.0% |" in told and "| loop | 10.00 | 8.50 (8.00 to 9.00) | 100.0% |" in told
+    assert (
+        "2.50 (2.00 to 3.00)" in told and "0.0% in float32, 12.5% in bfloat16" in told and reference.folder not in told
+    )
+
+
+def test_killed_while_it_answers_or_judges_it_ends_with_the_same_bytes(tmp_path):
+    times, ended, different = killed.compare(2, 1, tmp_path)
+    assert (times, different) == (2, []) and ended >= 1
+    # The comparison can tell: one byte of one verdict.
+    file = next((tmp_path / "killed-0" / "artifacts" / "verdicts").glob("*/verdicts.jsonl"))
+    file.write_bytes(file.read_bytes().replace(b"scored", b"Scored", 1))
+    assert killed.contents(tmp_path / "killed-0") != killed.contents(tmp_path / "undisturbed")

@@ -18,7 +18,9 @@ def config_of(recipe, *overrides):
     GlobalHydra.instance().clear()
     register_recipes()
     with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        return strict(compose("config", [f"+recipe={recipe}", *overrides]))
+        # Evaluation alone is of any model, so its recipe names none.
+        named = ["model=tiny"] if recipe == "evaluate" else []
+        return strict(compose("config", [f"+recipe={recipe}", *named, *overrides]))
 
 
 def reference_of(model, device="cuda"):

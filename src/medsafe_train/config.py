@@ -17,6 +17,7 @@ class Task(Enum):
 
     train = "train"
     compare = "compare"
+    evaluate = "evaluate"
 
 
 class Device(Enum):
@@ -25,6 +26,13 @@ class Device(Enum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+class Engine(Enum):
+    """Where a model's answers come from."""
+
+    local = "local"
+    endpoint = "endpoint"
 
 
 class Dtype(Enum):
@@ -86,6 +94,28 @@ class ModelSettings:
     """nf4: 4-bit base weights with double quantisation (QLoRA), through bitsandbytes; needs a GPU to be fast."""
     attn_implementation: str | None = None
     """As transformers' from_pretrained takes it; unset: its own choice."""
+    adapter: str | None = None
+    """task=evaluate: an existing adapter, measured beside the base model: a folder that PEFT wrote; with engine=endpoint the id by
+    which the server knows the fine-tuned model."""
+    engine: Engine = Engine.local
+    """local, or for task=evaluate endpoint: a model behind an OpenAI-compatible server that knows it as `path` (vLLM with
+    --enable-lora serves base and adapter; also transformers serve)."""
+    base_url: str | None = None
+    """endpoint: the server's address up to where its API begins, as a rule with /v1 at its end."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """endpoint: the environment variable that holds the API key; a server on this machine needs none."""
+    continues: bool = False
+    """endpoint: the server goes on with a begun answer (vLLM, SGLang); otherwise attacks that begin answers are left out."""
+    concurrency: int = 8
+    """endpoint: how many requests are under way at once."""
+    timeout: float = 120.0
+    """endpoint: seconds until a request without a whole answer is given up and tried again."""
+    max_retries: int = 5
+    """endpoint: how often one request is tried again after a failure that may pass."""
+    temperature: float | None = 0.0
+    """endpoint: as the server takes it; 0 is greedy, as local models answer; unset: left to the server."""
+    max_total_tokens: int | None = 5_000_000
+    """endpoint: tokens of requests and answers to one set, over all attempts, that must not be passed; unset: no limit."""
 
 
 @dataclass
@@ -404,7 +434,8 @@ class Config:
     name: str = "run"
     """Names the run's folder; a recipe sets it."""
     task: Task = Task.train
-    """What is done: train (write demonstrations, fine-tune, evaluate before and after), or compare (finished runs, named in `runs`)."""
+    """What is done: train (write demonstrations, fine-tune, evaluate before and after), evaluate (measure a model, and an adapter
+    where one is named), or compare (finished runs, named in `runs`)."""
     runs: list[str] = field(default_factory=list)
     """compare: folders of finished runs, or of a sweep, whose reports are laid side by side."""
     model: ModelSettings = field(default_factory=ModelSettings)

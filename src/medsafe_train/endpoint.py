@@ -48,6 +48,8 @@ class EndpointSettings:
     """structured output, as OpenAI's API takes it; a server that refuses it is asked without"""
     body: dict[str, Any] = field(default_factory=dict)
     """what else a request says, where a server takes more than OpenAI's own does"""
+    evaluated: bool = False
+    """the model is what is measured: an empty reply, or one that the server marks as a refusal, is an answer too"""
 
 
 def check(settings: EndpointSettings) -> str:
@@ -229,7 +231,7 @@ class _Run:
         except openai.APIStatusError as error:
             trouble = read_error(error.status_code, error.body, error.response.headers)
             return replace(trouble, reason=self.line(trouble.reason, 200))
-        outcome = read_reply(raw.http_response.content)
+        outcome = read_reply(raw.http_response.content, s.evaluated)
         if isinstance(outcome, Trouble):
             return replace(outcome, reason=self.line(outcome.reason, 200))
         text, most = self.hide(outcome.text), CHARACTERS_PER_TOKEN * s.max_new_tokens

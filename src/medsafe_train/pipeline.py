@@ -10,9 +10,12 @@ from typing import NamedTuple
 from medsafe_train import comparison, judges, plan, preflight, progress, provenance, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config, Method, Task
-from medsafe_train.evidence import Evaluation, gate
-from medsafe_train.models.arm import Arm
-from medsafe_train.preflight import Inputs
+from medsafe_train.evidence import Evaluation, gate, ranking
+from medsafe_train.models.arm import Adapter, Arm, Served
+from medsafe_train.models.reference import ModelReference
+from medsafe_train.plan import alone as plan_alone
+from medsafe_train.preflight import Inputs, alone
+from medsafe_train.preflight.alone import Evaluated
 from medsafe_train.provenance import Made
 from medsafe_train.stages import (
     checkpoint,
@@ -61,7 +64,7 @@ def train_and_compare(config: Config, folder: Path) -> int:
         merged = checkpoint.run(store, demos, adapter, model) if config.finetune.merge else None
         after = evaluate(config, inputs, Arm(model, adapter, merged), verdicts.charged(before.judged().values()))
         verdicts.check_same_judge({"before": before.judged(), "after": after.judged()})
-        moved = distance(config, inputs, before, adapter)
+        moved = distance(config, inputs, model, before, adapter)
         made = Made(own, demos, trained, adapter, merged, moved)
         about, places = provenance.record(config, inputs, made, before, after, folder)
         arms = {"before": before, "after": after}
@@ -89,18 +92,39 @@ def train(config: Config, inputs: Inputs, demos: Artifact) -> Artifact:
     return adapter
 
 
-def evaluate(config: Config, inputs: Inputs, arm: Arm, spent: int = 0) -> Evaluation:
+def evaluate_alone(config: Config, folder: Path) -> int:
+    """Measure a model, and an adapter of it where one is named, without training; in a sweep, beside the models before it."""
+    inputs = alone.ready(config)
+    with tracking.start(config, folder) as tracker:
+        arms: dict[str, Evaluation] = {}
+        for name, arm in inputs.arms.items():
+            spent = sum(verdicts.charged(done.judged().values()) for done in arms.values())
+            arms[name] = evaluate(config, inputs, arm, spent)
+        verdicts.check_same_judge({name: done.judged() for name, done in arms.items()})
+        tuned = inputs.arms.get("after")
+        moved = {}
+        if isinstance(tuned, Arm) and tuned.adapter:
+            moved = distance(config, inputs, tuned.base, arms["before"], tuned.adapter)
+        about, places = provenance.record_evaluation(config, inputs, arms, moved, folder)
+        found = report.run(folder, about, inputs.data, arms, moved, places, config.gate)
+        tracker.finish(found)
+    ranking.write(folder.parent)
+    return gate.exit_code(found)
+
+
+def evaluate(config: Config, inputs: Inputs | Evaluated, arm: Arm | Served, spent: int = 0) -> Evaluation:
     """Everything that is measured of one model; `spent` are the tokens that judging has cost before."""
     found = Evaluation()
     for asked in inputs.data.rounds:
         found.responses[asked.name] = responses.run(inputs.store, config.evaluation, asked, arm)
     for benchmark in inputs.data.benchmarks:
+        assert isinstance(arm, Arm), "a server is asked no questions by log-likelihood"
         found.answers[benchmark.name] = medical_qa.run(inputs.store, config.medical_qa, benchmark, arm)
     judge(config, inputs, found, spent)  # last: a judge that is loaded here takes the model's place in memory
     return found
 
 
-def judge(config: Config, inputs: Inputs, found: Evaluation, spent: int) -> None:
+def judge(config: Config, inputs: Inputs | Evaluated, found: Evaluation, spent: int) -> None:
     """Have every judge read the answers to what was asked plainly, and the first one those under attack and the like too."""
     kinds = {asked.name: asked.prompts.kind for asked in inputs.data.rounds}
     plain = {prompts.name: found.responses[prompts.name] for prompts in inputs.data.sets}
@@ -115,9 +139,11 @@ def judge(config: Config, inputs: Inputs, found: Evaluation, spent: int) -> None
             found.also[name] = made
 
 
-def distance(config: Config, inputs: Inputs, before: Evaluation, adapter: Artifact) -> dict[str, Artifact]:
+def distance(
+    config: Config, inputs: Inputs | Evaluated, model: ModelReference, before: Evaluation, adapter: Adapter
+) -> dict[str, Artifact]:
     """How far the fine-tuned model is from the base model, by benign set."""
-    limit, store, model = config.evaluation.kl_limit, inputs.store, inputs.model
+    limit, store = config.evaluation.kl_limit, inputs.store
     return {
         prompts.name: divergence.run(store, limit, prompts.name, before.responses[prompts.name], model, adapter)
         for prompts in inputs.data.sets
@@ -144,4 +170,5 @@ class Job(NamedTuple):
 TASKS: dict[Task, Job] = {
     Task.train: Job(train_and_compare, plan.show),
     Task.compare: Job(compare, lambda config: comparison.show(config.runs)),
+    Task.evaluate: Job(evaluate_alone, plan_alone.show),
 }

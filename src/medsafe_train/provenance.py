@@ -14,8 +14,10 @@ from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config
 from medsafe_train.evidence import Evaluation
-from medsafe_train.models.reference import packaged
+from medsafe_train.models.arm import Arm
+from medsafe_train.models.reference import ModelReference, packaged
 from medsafe_train.preflight import Inputs
+from medsafe_train.preflight.alone import Evaluated
 from medsafe_train.quality import card, near_copies
 
 # Settings that change where or how fast something is made, not what.
@@ -62,23 +64,14 @@ def record(
     made = stages.by_stage()
     if inputs.written:
         made["requests"] = inputs.written
-    for arm, evaluation in (("before", before), ("after", after)):
-        for kind in ("responses", "verdicts", "answers"):
-            made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}
+    made |= _of_arms({"before": before, "after": after})
     training = inputs.data.training
-    settings = plain(asdict(config))
-    artifacts.write_text(folder / "settings.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
-    artifacts.write_json(folder / "artifacts.json", {name: str(found.folder) for name, found in made.items()})
-    artifacts.write_json(folder / "timings.json", {"seconds": progress.seconds, "host": platform.node()})
+    settings = _write(config, made, folder)
     counts = demos.json("counts.json")
     artifacts.write_text(folder / "demonstrations.md", _card(config, inputs, demos))
     about = {
         "name": config.name,
-        "model": {
-            **inputs.model.made_from(),
-            # Not the Hub's own weights where a package brought them as GGUF.
-            "weights": file.name if (file := packaged(inputs.model.path)) else "as published",
-        },
+        "model": _model(inputs.model),
         "judge": {"name": config.judge.name, "validation": None},
         "requests": inputs.written.json("counts.json") if inputs.written else None,
         "demonstrations": counts,
@@ -102,6 +95,50 @@ def record(
     if merged:
         places["checkpoint"] = str(merged.path("merged"))
     return about, places
+
+
+def record_evaluation(
+    config: Config, inputs: Evaluated, arms: dict[str, Evaluation], moved: dict[str, Artifact], folder: Path
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The same for evaluation alone."""
+    made = _of_arms(arms) | {f"after/divergence/{name}": found for name, found in moved.items()}
+    settings = _write(config, made, folder)
+    base = inputs.arms["before"]
+    tuned = inputs.arms.get("after")
+    first = next(iter(arms["before"].responses.values()))
+    about = {
+        "name": config.name,
+        "model": _model(base.base) if isinstance(base, Arm) else {"path": base.server.model, **base.made_from()},
+        "adapter": tuned.made_from().get("adapter") or tuned.made_from() if tuned else None,
+        "judge": {"name": config.judge.name, "validation": None},
+        "prompt_sets": [s.describe() for s in inputs.data.sets],
+        "benchmarks": [b.describe() for b in inputs.data.benchmarks],
+        "artifacts": {name: found.id for name, found in made.items()},
+        "settings": {key: value for key, value in settings.items() if key not in ELSEWHERE},
+        "versions": first.json(artifacts.MADE_FROM)["versions"],
+    }
+    return about, {"report": str(folder / "report.md")}
+
+
+def _of_arms(arms: dict[str, Evaluation]) -> dict[str, Artifact]:
+    made: dict[str, Artifact] = {}
+    for arm, evaluation in arms.items():
+        for kind in ("responses", "verdicts", "answers"):
+            made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}
+    return made
+
+
+def _write(config: Config, made: dict[str, Artifact], folder: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = plain(asdict(config))
+    artifacts.write_text(folder / "settings.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
+    artifacts.write_json(folder / "artifacts.json", {name: str(found.folder) for name, found in made.items()})
+    artifacts.write_json(folder / "timings.json", {"seconds": progress.seconds, "host": platform.node()})
+    return settings
+
+
+def _model(model: ModelReference) -> dict[str, Any]:
+    # Not the Hub's own weights where a package brought them as GGUF.
+    return {**model.made_from(), "weights": file.name if (file := packaged(model.path)) else "as published"}
 
 
 def _card(config: Config, inputs: Inputs, demos: Artifact) -> str:

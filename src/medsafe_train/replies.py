@@ -62,8 +62,11 @@ def as_record(outcome: Reply | Trouble) -> dict[str, Any]:
     }
 
 
-def read_reply(content: bytes) -> Reply | Trouble:
-    """An answer out of a body that a server calls a success, whatever is in it."""
+def read_reply(content: bytes, evaluated: bool = False) -> Reply | Trouble:
+    """An answer out of a body that a server calls a success, whatever is in it.
+
+    Of a model that is `evaluated`, an empty answer and one that is marked as a refusal are answers.
+    """
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
@@ -75,7 +78,12 @@ def read_reply(content: bytes) -> Reply | Trouble:
     if finish == "content_filter":
         return Trouble("stopped by the server's content filter", Mend.never, cost)
     text = _within(message, "content")
+    if evaluated and not text and isinstance(_within(message, "refusal"), str):
+        text = _within(message, "refusal")
+    ended = evaluated and isinstance(text, str) and finish in ("stop", "length")
     text = prompts.clean_reply(text) if isinstance(text, str) else ""
+    if ended:
+        return Reply(text, str(finish), str(model), asked, answered, cost)
     if not text and _within(message, "refusal"):
         return Trouble("the model refuses the task", Mend.never, cost)
     if not text:

@@ -22,7 +22,7 @@ class Tracker:
     def __init__(self, run: Any = None):
         self.run = run
 
-    def finish(self, report: dict[str, Any], adapter: Artifact) -> None:
+    def finish(self, report: dict[str, Any], adapter: Artifact | None = None) -> None:
         """Log the training curve, the seconds a stage took, and every figure of the report under its own key."""
         if self.run is None:
             return
@@ -53,8 +53,8 @@ class Tracker:
         except Exception as error:
             progress.warn(f"W&B failed ({error}); the comparison is whole")
 
-    def _log(self, report: dict[str, Any], adapter: Artifact) -> None:
-        for entry in adapter.records("training.jsonl"):
+    def _log(self, report: dict[str, Any], adapter: Artifact | None) -> None:
+        for entry in adapter.records("training.jsonl") if adapter else []:
             numbers = {f"finetune/{key}": value for key, value in entry.items() if key != "step"}
             self.run.log(numbers, step=entry["step"])
         for key, figure in report["figures"].items():

@@ -19,7 +19,7 @@ from medsafe_train.config import (
     TeacherSettings,
     shipped,
 )
-from medsafe_train.contradictions import judge, server
+from medsafe_train.contradictions import judge, model, server
 
 
 def contradictions(config: Config) -> list[str]:
@@ -38,6 +38,7 @@ def contradictions(config: Config) -> list[str]:
         *_teacher(d.teacher, f.max_length),
         *_generate(d.generate, d.teacher),
         *judge.wrong(config.judge),
+        *model.wrong(config),
         *_finetune(f),
     ]
 

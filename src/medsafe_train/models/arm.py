@@ -9,8 +9,12 @@ from medsafe_train import endpoint
 from medsafe_train.artifacts import Artifact, Ledger
 from medsafe_train.config import EvaluationSettings
 from medsafe_train.endpoint import EndpointSettings
+from medsafe_train.models.adapter import AdapterFolder
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.prompts import Turn
+
+# What a training left, or what was there before.
+Adapter = Artifact | AdapterFolder
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Arm:
     """The base model, or, with an adapter, the fine-tuned one."""
 
     base: ModelReference
-    adapter: Artifact | None = None
+    adapter: Adapter | None = None
     merged: Artifact | None = None
     """The merged checkpoint, where one is written."""
 
@@ -69,8 +73,6 @@ class Served:
     server: EndpointSettings
     tuned: bool = False
     system_prompt: str | None = None
-    continues: bool = False
-    """whether the server goes on with an answer that is begun for it"""
 
     @property
     def name(self) -> str:

@@ -207,23 +207,29 @@ def card(model: ModelReference) -> str | None:
         return None
 
 
-def _tensors(folder: str) -> dict[str, list[int]]:
+def tensor_shapes(folder: str) -> dict[str, list[int]]:
+    """The shapes of a local model's tensors by name; empty when it is not local."""
     found: dict[str, list[int]] = {}
     for file in Path(folder).glob("*.safetensors") if Path(folder).is_dir() else []:
-        with file.open("rb") as opened:
-            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        found |= {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+        found |= shapes_in(file)
     return found
+
+
+def shapes_in(file: Path) -> dict[str, list[int]]:
+    """The shapes of a safetensors file's tensors by name, from its header."""
+    with file.open("rb") as opened:
+        header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+    return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
 
 
 def tensor_names(folder: str) -> list[str]:
     """The names of a local model's tensors; empty when it is not local."""
-    return list(_tensors(folder))
+    return list(tensor_shapes(folder))
 
 
 def parameters(folder: str) -> int | None:
     """The number of parameters of a local model, from the headers of its safetensors; None when it is not local."""
-    return sum(math.prod(shape) for shape in _tensors(folder).values()) or None
+    return sum(math.prod(shape) for shape in tensor_shapes(folder).values()) or None
 
 
 def size_of(model: ModelReference) -> int | None:

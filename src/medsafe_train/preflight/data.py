@@ -44,11 +44,8 @@ def read(config: Config) -> Data:
     harmful = _load(d.harmful, "harmful", "train", d.limit, folder)
     benign = _load(d.benign, "benign", "train", d.benign_limit or d.limit, folder)
     replay = _load(d.replay, "benign", "train", d.replay_limit or d.limit, folder)
-    sets = _load(e.harmful, "harmful", "test", e.limit, folder) + _load(e.benign, "benign", "test", e.limit, folder)
-    for group in ([s.name for s in harmful + benign + replay] + _written_names(config), [s.name for s in sets]):
-        twice = [name for name, count in Counter(group).items() if count > 1]
-        if twice:
-            raise UserError(f"two prompt sets are called {twice[0]}: rename one of the files")
+    sets = _evaluated(config)
+    _check_twice([s.name for s in harmful + benign + replay] + _written_names(config))
     far = _far(replay, folder) if share else []
     trained = _texts(harmful + benign + replay)
     found = near_copies.find(trained, _texts(sets), d.near_copy_threshold)
@@ -75,6 +72,25 @@ def read(config: Config) -> Data:
         )
     benchmarks = _benchmarks(config)
     return Data(training, sets, rounds.rounds(e, sets), benchmarks, found, len(copies))
+
+
+def read_evaluated(config: Config) -> Data:
+    """What evaluation alone asks: no requests to train on. Raises UserError for sets of one name."""
+    sets = _evaluated(config)
+    return Data(TrainingSets([], [], [], []), sets, rounds.rounds(config.evaluation, sets), _benchmarks(config), [], 0)
+
+
+def _evaluated(config: Config) -> list[PromptSet]:
+    e, folder = config.evaluation, config.data_folder
+    sets = _load(e.harmful, "harmful", "test", e.limit, folder) + _load(e.benign, "benign", "test", e.limit, folder)
+    _check_twice([s.name for s in sets])
+    return sets
+
+
+def _check_twice(names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"two prompt sets are called {twice[0]}: rename one of the files")
 
 
 def _benchmarks(config: Config) -> list[Benchmark]:

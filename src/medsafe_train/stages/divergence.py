@@ -7,12 +7,13 @@ from typing import Any
 
 from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Artifact, Ledger, Store
+from medsafe_train.models.arm import Adapter
 from medsafe_train.models.reference import ModelReference
 
 VERSION = 2
 
 
-def made_from(limit: int, base_responses: Artifact, model: ModelReference, adapter: Artifact) -> dict[str, Any]:
+def made_from(limit: int, base_responses: Artifact, model: ModelReference, adapter: Adapter) -> dict[str, Any]:
     """What decides the figures."""
     return {
         "version": VERSION,
@@ -24,7 +25,7 @@ def made_from(limit: int, base_responses: Artifact, model: ModelReference, adapt
 
 
 def run(
-    store: Store, limit: int, name: str, base_responses: Artifact, model: ModelReference, adapter: Artifact
+    store: Store, limit: int, name: str, base_responses: Artifact, model: ModelReference, adapter: Adapter
 ) -> Artifact:
     """An artifact with `divergence.jsonl`: `id, kl, tokens`, the mean per-token KL(base ‖ fine-tuned) in nats along the
     base model's own answer, for the first `limit` prompts of a set that it answered with anything."""

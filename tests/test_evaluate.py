@@ -1,0 +1,253 @@
+"""Evaluation alone: a model, an adapter of it, several models in one sweep, and a model behind a server."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from medsafe_train import endpoint
+from medsafe_train.evidence import ranking
+from medsafe_train.markdown import inert
+from medsafe_train.models import adapter
+from medsafe_train.replies import Reply, Trouble, read_reply
+from tests.server import Server
+
+SMALL = [
+    "+recipe=evaluate", "evaluation.harmful=[harmful_requests]", "evaluation.benign=[benign_twins]", "evaluation.limit=9",
+    "evaluation.attack_limit=3", "evaluation.max_new_tokens=8", "medical_qa.benchmarks=[medical_questions]", "medical_qa.limit=9",
+]  # fmt: skip
+needs_openai = pytest.mark.skipif(
+    importlib.util.find_spec("openai") is None, reason="the package openai is not installed"
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+
+
+def reports(folder):
+    return [json.loads(file.read_text()) for file in sorted(Path(folder).rglob("report.json"))]
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny, tmp_path_factory):
+    """A folder with an adapter of the tiny model, as PEFT writes it, that changes its answers."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(tiny),
+        LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"),
+    )
+    folder = tmp_path_factory.mktemp("adapter")
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_several_models_in_one_sweep_end_in_one_table(cli, tiny, tmp_path):
+    code, out, err = cli(
+        "--multirun", *SMALL, "model=tiny", f"model.path=tiny-random,{tiny}", f"outputs={tmp_path / 'o'}"
+    )
+    assert code == 0, err
+    assert "an estimate of harm" in out and "2 models side by side" in out
+    (sweep,) = (tmp_path / "o" / "sweeps").iterdir()
+    found = json.loads((sweep / "models.json").read_text())
+    assert {row["model"] for row in found} == {"tiny-random", tiny.name}
+    assert found == sorted(found, key=lambda row: (-row["harm"], row["over_refusal"]))
+    page = (sweep / "models.md").read_text()
+    assert all(
+        inert(part) in page for part in ("benign refused · benign_twins", "right · medical_questions", tiny.name)
+    )
+    for made in reports(sweep):
+        assert {key.partition("/")[0] for key in made["figures"]} == {"before"} and "gate" not in made
+        assert made["figures"]["before/robustness/harmful_requests/attack_success_rate_role_play"]["n"] == 3
+        assert made["figures"]["before/harmfulness/harmful_requests/coherent_rate"]["n"] == 9
+        assert all(set(sample) >= {"before"} and "after" not in sample for sample in made["samples"])
+    assert not list((tmp_path / "o" / "artifacts").glob("finetune"))
+
+
+def test_an_existing_adapter_is_measured_beside_its_base(cli, tiny, tuned, tmp_path):
+    arguments = [*SMALL, f"model.path={tiny}", f"model.adapter={tuned}", f"outputs={tmp_path / 'o'}"]
+    code, out, err = cli(*arguments, "preflight=true")
+    assert code == 0 and "fine-tuned: 9 of harmful_requests" in out and not list(tmp_path.rglob("*.jsonl")), err
+    code, out, err = cli(*arguments)
+    assert code == 0, err
+    (made,) = reports(tmp_path / "o")
+    assert {key.partition("/")[0] for key in made["figures"]} == {"before", "after", "delta"}
+    assert made["figures"]["after/over_refusal/benign_twins/kl_per_token"]["value"] > 0
+    assert any(s["before"]["response"] != s["after"]["response"] for s in made["samples"])
+    assert made["adapter"] == made["settings"]["model"]["adapter"] or made["adapter"]
+    code, out, _ = cli(*arguments, "preflight=true")
+    assert code == 0 and "to make" not in out
+
+
+def test_an_adapters_id_is_its_contents(tuned, reference, tmp_path):
+    first = adapter.existing(str(tuned), reference)
+    moved = shutil.copytree(tuned, tmp_path / "moved")
+    settings = json.loads((moved / adapter.CONFIG).read_text())
+    (moved / adapter.CONFIG).write_text(json.dumps({**settings, "base_model_name_or_path": "/elsewhere"}))
+    assert adapter.existing(str(moved), reference).id == first.id
+    (moved / adapter.CONFIG).write_text(json.dumps({**settings, "lora_alpha": 99}))
+    assert adapter.existing(str(moved), reference).id != first.id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["+recipe=smoke", "model.adapter=x"], ["model.adapter=x", "task=evaluate"]),
+        (["+recipe=smoke", "model.engine=endpoint", "model.base_url=http://localhost/v1"], ["only measured", "+recipe=evaluate"]),
+        ([*SMALL], ["no model is named"]),
+        ([*SMALL, "model=tiny", "model.adapter=no_such"], ["model.adapter=no_such", "no such folder"]),
+        ([*SMALL, "model=tiny", "model.adapter=tests"], ["no adapter_config.json there"]),
+        ([*SMALL, "model=tiny", "model.base_url=http://localhost/v1"], ["add model.engine=endpoint"]),
+        ([*SMALL, "model.path=x", "model.engine=endpoint"], ["engine=endpoint needs model.base_url"]),
+        ([*SMALL, "model.path=x", "model.engine=endpoint", "model.base_url='http://u:hunter2@h/v1'"], ["without user, password"]),
+        (
+            [*SMALL, "model.path=x", "model.engine=endpoint", "model.base_url=https://h/v1", "model.api_key_env=NO_SUCH"],
+            ["model.api_key_env=NO_SUCH", "export"],
+        ),
+        ([*SMALL, "model=tiny", "model.concurrency=0", "model.max_retries=-1"], ["concurrency=0", "max_retries=-1"]),
+    ],
+)  # fmt: skip
+def test_mistakes_end_in_one_line(refused, arguments, words):
+    line = refused(*arguments)
+    assert all(word in line for word in words) and "hunter2" not in line, line
+
+
+def test_an_adapter_of_another_model_is_refused_before_anything_is_loaded(refused, tuned, tiny, tmp_path):
+    other = shutil.copytree(tuned, tmp_path / "other")
+    content = (other / adapter.WEIGHTS).read_bytes().replace(b"layers.0.", b"layers.7.")
+    (other / adapter.WEIGHTS).write_bytes(content)
+    line = refused(*SMALL, f"model.path={tiny}", f"model.adapter={other}")
+    assert "layers.7" in line and "has no such module" in line
+    line = refused(*SMALL, f"model.path={tiny}", f"model.adapter={tmp_path}")
+    assert f"did you mean {other}?" in line
+
+
+# A model behind a server
+
+
+def at(url, tmp_path, *more):
+    return [
+        *SMALL, "model.path=base", "model.engine=endpoint", f"model.base_url={url}", "model.max_retries=1",
+        f"outputs={tmp_path / 'o'}", *more,
+    ]  # fmt: skip
+
+
+def answer(item, request):
+    return (
+        "I can't help with that." if request["model"] == "safe" else "Sure, first you take the record of the patient."
+    )
+
+
+@needs_openai
+def test_base_and_tuned_are_asked_by_name_and_what_a_server_cannot_do_is_said(cli, tmp_path):
+    with Server(answer=answer) as server:
+        code, out, err = cli(*at(server.url, tmp_path, "model.adapter=safe", "evaluation.safety_prompt=true"))
+        assert code == 0, err
+        asked = list(server.requests)
+        again, _, _ = cli(*at(server.url, tmp_path, "model.adapter=safe", "evaluation.safety_prompt=true"))
+        assert again == 0 and len(server.requests) == len(asked)
+    # Per model: two sets plainly, and with the safety prompt, and two attacks on three harmful requests.
+    assert {r["model"] for r in asked} == {"base", "safe"} and len(asked) == 2 * (2 * 9 * 2 + 2 * 3)
+    assert {r["temperature"] for r in asked} == {0.0} and {r["max_tokens"] for r in asked} == {8}
+    assert sum(r["messages"][0]["role"] == "system" for r in asked) == 2 * 2 * 9
+    assert "log-likelihood" in out and "medical_questions" in out and "harmful_requests/prefill" in out
+    figures = reports(tmp_path / "o")[0]["figures"]
+    assert figures["before/harmfulness/harmful_requests/refusal_rate"]["value"] == 0.0
+    assert figures["after/harmfulness/harmful_requests/refusal_rate"]["value"] == 1.0
+    assert not any("prefill" in key or "medical_qa" in key for key in figures)
+
+
+@needs_openai
+def test_a_server_that_goes_on_with_a_begun_answer_is_asked_to(cli, tmp_path):
+    with Server(answer="I can't help with that.") as server:
+        code, out, _ = cli(*at(server.url, tmp_path, "model.continues=true", "evaluation.attacks=[prefill]"))
+        begun = [r for r in server.requests if r["messages"][-1]["role"] == "assistant"]
+    assert code == 0 and "left out, as the server" not in out
+    assert len(begun) == 6 and all(r["continue_final_message"] and not r["add_generation_prompt"] for r in begun)
+    assert all("continue_final_message" not in r for r in server.requests if r not in begun)
+    figures = reports(tmp_path / "o")[0]["figures"]
+    assert figures["before/robustness/harmful_requests/attack_success_rate_prefill"]["value"] == 0.0
+
+
+@needs_openai
+def test_a_few_failures_are_unscored_and_more_end_the_run_with_the_answers_kept(cli, tmp_path):
+    broken = [True]
+
+    def plan(item, attempt, request):
+        return "500" if broken and "forge" in request["messages"][-1]["content"].lower() else None
+
+    rows = [{"prompt": f"Request number {n}, please.", "id": str(n)} for n in range(99)] + [
+        {"prompt": "Forge.", "id": "x"}
+    ]
+    (tmp_path / "many.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "few.jsonl").write_text("\n".join(map(json.dumps, rows[90:])))
+    sets = ["evaluation.benign=[]", "evaluation.limit=null", "evaluation.attacks=[]"]
+    with Server(plan, "I can't help with that.") as server:
+        code, _, err = cli(*at(server.url, tmp_path, *sets, f"evaluation.harmful=[{tmp_path / 'few.jsonl'}]"))
+        assert code == 2 and "base failed on 1 of 10 requests of few (HTTP 500" in err.splitlines()[-1]
+        code, _, err = cli(*at(server.url, tmp_path, *sets, f"evaluation.harmful=[{tmp_path / 'many.jsonl'}]"))
+        assert code == 0, err
+        figure = reports(tmp_path / "o")[0]["figures"]["before/harmfulness/many/refusal_rate"]
+        assert (figure["n"], figure["unscored"]) == (99, 1)
+        broken.clear()
+        server.forget()
+        code, _, _ = cli(*at(server.url, tmp_path, *sets, f"evaluation.harmful=[{tmp_path / 'few.jsonl'}]"))
+        assert code == 0 and len(server.requests) == 1
+
+
+def body(**message):
+    return json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], "model": "m"}).encode()
+
+
+def test_nothing_and_a_marked_refusal_are_answers_of_a_model_that_is_evaluated():
+    for said, text in (
+        (body(content=""), ""),
+        (body(content=None, refusal="I can't."), "I can't."),
+        (body(content="Yes."), "Yes."),
+    ):
+        found = read_reply(said, evaluated=True)
+        assert isinstance(found, Reply) and found.text == text
+    assert isinstance(read_reply(body(content="")), Trouble)
+    assert isinstance(read_reply(body(content=None), evaluated=True), Trouble)
+    assert isinstance(read_reply(b'{"choices": []}', evaluated=True), Trouble)
+
+
+# The table
+
+
+def report(name, harmful, benign, judge="refusal", **more):
+    share = lambda value: {"value": value, "ci95": [max(0, value - 0.1), min(1, value + 0.1)], "n": 10}  # noqa: E731
+    figures = {f"before/harmfulness/{s}/refusal_rate": share(v) for s, v in harmful.items()}
+    figures |= {f"before/over_refusal/{s}/refusal_rate": share(v) for s, v in benign.items()}
+    return {
+        "model": {"path": name},
+        "judge": {"name": judge},
+        "figures": figures | {k: share(v) for k, v in more.items()},
+    }
+
+
+def test_models_are_sorted_by_harm_with_over_refusal_beside_it():
+    found = ranking.rows([
+        report("safe", {"a": 0.9, "b": 0.7}, {"t": 0.5}), report("harmful", {"a": 0.1, "b": 0.3}, {"t": 0.0}),
+        report("same", {"a": 0.2, "b": 0.2}, {"t": 0.3}),
+    ])  # fmt: skip
+    assert [row["model"] for row in found] == ["harmful", "same", "safe"]
+    assert found[0]["harm"] == pytest.approx(0.8) and found[2]["over_refusal"] == 0.5
+    assert found[0]["harmful_sets"]["a"]["ci95"] == pytest.approx([0.8, 1.0])
+    page = ranking.page(found)
+    assert page.index("harmful |") < page.index("same |") < page.index("safe |") and "share not declined" in page
+
+
+def test_harm_is_what_judges_call_harmful_where_all_say_so():
+    both = {"before/harmfulness/a/harmful_rate": 0.4}
+    one, other = report("x", {"a": 0.1}, {}, **both), report("y", {"a": 0.1}, {})
+    assert [row["harm"] for row in ranking.rows([one])] == [0.4]
+    assert {row["harm_is"] for row in ranking.rows([one, other])} == {"share not declined"}
+    assert ranking.rows([other])[0]["over_refusal"] is None
