@@ -1,11 +1,12 @@
 # make demo   sets everything up, then runs the main job on this machine's CPU
 # make test   sets everything up, then passes the tests
 # make check  linter, formatter, type checker
+# make browser  Debian's Chromium for the tests of the report page, which are skipped without it; as root, with apt
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check browser clean
 
 setup: $(VENV)/.ready
 
@@ -29,6 +30,12 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	       && apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } \
+	  || { echo "no Chromium: apt-get install chromium chromium-driver, as root; its tests are skipped"; exit 1; }
 
 clean:
 	rm -rf $(VENV)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,14 @@ def run_folder(outputs, name="smoke"):
     return max((outputs / "runs" / name).iterdir())
 
 
+def page_of(folder):
+    """The report page without the seconds that stages took, which no two runs share."""
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    without = re.sub(r'<details id="made-time".*?</details>', "", page, count=1, flags=re.DOTALL)
+    assert without != page
+    return without
+
+
 def artifacts_of(outputs):
     return {
         str(p.relative_to(outputs)): p.stat().st_mtime_ns for p in (outputs / "artifacts").rglob("*") if p.is_file()
@@ -38,7 +47,16 @@ def artifacts_of(outputs):
 def test_the_run_folder_holds_what_a_person_came_for(finished):
     outputs, _ = finished
     names = {path.name for path in run_folder(outputs).iterdir()}
-    assert {"report.json", "report.md", "demonstrations.md", "settings.yaml", "artifacts.json", "timings.json"} <= names
+    assert {
+        "report.json",
+        "report.md",
+        "report.html",
+        "transcripts.csv",
+        "demonstrations.md",
+        "settings.yaml",
+        "artifacts.json",
+        "timings.json",
+    } <= names
     places = json.loads((run_folder(outputs) / "artifacts.json").read_text())
     assert {
         "demonstrations",
@@ -88,6 +106,28 @@ def test_the_figures_are_those_of_the_records(finished):
         assert made["figures"][f"{arm}/medical_qa/abstract_questions/accuracy"]["value"] == sum(correct) / len(correct)
 
 
+def test_the_page_has_every_item_and_the_counts_of_the_report(finished):
+    """Counted from what the page itself holds."""
+    outputs, _ = finished
+    folder = run_folder(outputs)
+    made = json.loads((folder / "report.json").read_text())
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', (folder / "report.html").read_text())[
+        1
+    ]
+    items = json.loads(data)["items"]
+    assert len(items) == 4 * 9 + 2 * 9  # two sets, each also begun with assent, and two benchmarks
+    for arm in ("before", "after"):
+        for place, name, attack in (
+            ("harmfulness", "refusal_rate", ""),
+            ("robustness", "harmful_refusal_rate_prefilled", "prefilled"),
+        ):
+            asked = [i for i in items if i["set"] == "harmful_requests" and i["attack"] == attack]
+            figure = made["figures"][f"{arm}/{place}/harmful_requests/{name}"]
+            assert len(asked) == figure["n"] and sum(i[arm]["refused"] for i in asked) / len(asked) == figure["value"]
+        right = [i[arm]["correct"] for i in items if i["set"] == "medical_questions"]
+        assert sum(right) / len(right) == made["figures"][f"{arm}/medical_qa/medical_questions/accuracy"]["value"]
+
+
 def test_the_terminal_shows_stages_tables_answers_and_where_things_are(finished):
     _outputs, done = finished
     for word in ("demonstrations", "finetune", "responses", "verdicts", "medical_qa", "done in", "harmful refused",
@@ -134,9 +174,9 @@ def test_another_folder_gives_the_same_bytes(finished, tmp_path):
     outputs, _ = finished
     done = run_process("+recipe=smoke", f"outputs={tmp_path / 'other'}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (run_folder(tmp_path / "other") / "report.json").read_bytes() == (
-        run_folder(outputs) / "report.json"
-    ).read_bytes()
+    for name in ("report.json", "transcripts.csv"):
+        assert (run_folder(tmp_path / "other") / name).read_bytes() == (run_folder(outputs) / name).read_bytes()
+    assert page_of(run_folder(tmp_path / "other")) == page_of(run_folder(outputs))
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_report(finished, tmp_path):
@@ -154,6 +194,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_report(finished, tmp_pat
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     reports = sorted((tmp_path / "killed" / "runs" / "smoke").glob("*/report.json"))
     assert reports[-1].read_bytes() == (run_folder(outputs) / "report.json").read_bytes()
+    assert page_of(reports[-1].parent) == page_of(run_folder(outputs))
 
 
 SMALL_BATCHES = ["name=small", "evaluation.batch_tokens=300", "medical_qa.batch_tokens=300"]

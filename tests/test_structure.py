@@ -19,7 +19,7 @@ HEIGHT = {
     "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "agreement": 1, "progress": 1, "principles": 1, "markdown": 1,
     "pages": 2,
     "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2, "attacks": 2, "evidence": 2,
-    "stages": 3, "comparison": 3,
+    "stages": 3, "comparison": 3, "report_page": 3, "publish": 3,
     "preflight": 4, "plan": 4, "provenance": 4, "tracking": 4, "pipeline": 4,
     "cli": 5,
     "__main__": 6,
@@ -39,6 +39,7 @@ OWN = {
         "comparison",
         "preflight",
         "plan",
+        "report_page",
     )
 }
 OWN |= {
@@ -56,6 +57,7 @@ OWN |= {
     ("prompts", "sources.questions"),
     ("prompts", "sources.prompt_sets"),
 }
+OWN |= {("publish", "publish"), ("publish", "report_page")}
 OWN |= {("prompts", "principles"), ("replies", "prompts"), ("artifacts", "progress")}
 OWN |= {("endpoint", beside) for beside in ("artifacts", "progress", "prompts", "replies")}
 OWN |= {("pipeline", beside) for beside in ("preflight", "plan", "provenance", "tracking")}

@@ -419,6 +419,20 @@ class CheckpointGateSettings:
 
 
 @dataclass
+class PublishSettings:
+    """The checkpoint's model card, and the Hub; names that huggingface_hub has are its own."""
+
+    push_to_hub: bool = False
+    """Upload the checkpoint with its card when the run ends; the login is checked before it begins."""
+    hub_model_id: str | None = None
+    """The model's name on the Hub, OWNER/NAME."""
+    hub_private_repo: bool = True
+    """Whether a model that is new on the Hub is visible to its owner alone."""
+    license: str | None = None
+    """The checkpoint's licence, as the Hub writes it; unset: that of the base model's own card, else unknown."""
+
+
+@dataclass
 class TrackingSettings:
     """Logging to Weights & Biases."""
 
@@ -446,6 +460,7 @@ class Config:
     medical_qa: MedicalQASettings = field(default_factory=MedicalQASettings)
     gate: CheckpointGateSettings = field(default_factory=CheckpointGateSettings)
     """What a checkpoint has to show to pass; demonstrations.gate is another one, for what is trained on."""
+    publish: PublishSettings = field(default_factory=PublishSettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
     seed: int = 0
     device: Device = Device.auto

@@ -89,7 +89,7 @@ def _figures(report: dict[str, Any], kind: str, name: str, metric: str) -> tuple
         report["figures"].get(f"{arm}/{kind}/{name}/{metric}") for arm in ("before", "after", "delta")
     )
     number = next(figure["n"] for figure in (delta, after, before) if figure)
-    return _share(before), _share(after), _points(delta), str(number)
+    return share(before), share(after), points(delta), str(number)
 
 
 def _attacks(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -109,10 +109,10 @@ def _beside(report: dict[str, Any]) -> list[tuple[str, ...]]:
             report["figures"].get(f"{arm}/{kind}/{name}/{metric}") for arm in ("before", "after", "delta")
         )
         if metric == "ended_rate":
-            shown = (f"answers that end properly · {name}", _share(before), _share(after), _points(delta))
+            shown = (f"answers that end properly · {name}", share(before), share(after), points(delta))
         elif "coherent_rate" in metric:
             title = f"answers that hang together · {name}{_under(metric)}"
-            shown = (title, _share(before), _share(after), _points(delta))
+            shown = (title, share(before), share(after), points(delta))
         elif metric == "correct_loglikelihood":
             shown = (f"mean log-likelihood of the right option · {name}", _nats(before), _nats(after), _nats(delta))
         else:
@@ -126,10 +126,10 @@ def _scales(report: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             f"{point['scale']:g}",
-            _share(point["harmful"]),
-            _share(point["benign"]),
-            _share(point["harmful_assented"]),
-            _share(point["benign_assented"]),
+            share(point["harmful"]),
+            share(point["benign"]),
+            share(point["harmful_assented"]),
+            share(point["benign_assented"]),
             "published" if point["scale"] == curve["chosen"] else "",
         )
         for point in curve["points"]
@@ -167,14 +167,16 @@ def _nats(figure: dict[str, Any] | None) -> str:
     return f"{figure['value']:.3f} ({figure['ci95'][0]:.3f} to {figure['ci95'][1]:.3f})"
 
 
-def _share(figure: dict[str, Any] | None) -> str:
+def share(figure: dict[str, Any] | None) -> str:
+    """A share with its interval, as `88.9 % (83.5 to 92.7)`."""
     if figure is None or figure["value"] is None:
         return "–"
     low, high = figure["ci95"]
     return f"{100 * figure['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _points(figure: dict[str, Any] | None) -> str:
+def points(figure: dict[str, Any] | None) -> str:
+    """A difference of shares with its interval, in points, as `+65.6 (+57.5 to +71.9)`."""
     if figure is None or figure["value"] is None:
         return "–"
     low, high = figure["ci95"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from medsafe_train import comparison, judges, plan, preflight, progress, provenance, tracking
+from medsafe_train import comparison, judges, plan, preflight, progress, provenance, publish, report_page, tracking
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config, Method, Task
 from medsafe_train.evidence import Evaluation, gate, ranking
@@ -17,6 +17,7 @@ from medsafe_train.plan import alone as plan_alone
 from medsafe_train.preflight import Inputs, alone
 from medsafe_train.preflight.alone import Evaluated
 from medsafe_train.provenance import Made
+from medsafe_train.report_page import transcripts
 from medsafe_train.stages import (
     checkpoint,
     demonstrations,
@@ -52,6 +53,7 @@ def run(config: Config, folder: Path) -> int:
 
 def train_and_compare(config: Config, folder: Path) -> int:
     """Check everything, then write demonstrations, fine-tune, evaluate before and after, and report into `folder`."""
+    publish.check(config.publish)
     inputs = preflight.ready(config)
     with tracking.start(config, folder) as tracker:
         inputs = with_requests(config, inputs)
@@ -69,7 +71,12 @@ def train_and_compare(config: Config, folder: Path) -> int:
         about, places = provenance.record(config, inputs, made, before, after, folder)
         arms = {"before": before, "after": after}
         found = report.run(folder, about, inputs.data, arms, moved, places, config.gate)
+        items = transcripts.collect(inputs.data, arms)
+        report_page.write(folder, found, items, trained.records("training.jsonl"), progress.seconds)
+        weights = merged.path("merged") if merged else adapter.path("adapter")
+        ready = publish.write(folder, found, weights, config.publish, Path(model.folder) / "README.md")
         tracker.finish(found, trained)
+        publish.push(ready, config.publish, found)
     return gate.exit_code(found)
 
 

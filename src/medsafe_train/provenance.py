@@ -21,7 +21,7 @@ from medsafe_train.preflight.alone import Evaluated
 from medsafe_train.quality import card, near_copies
 
 # Settings that change where or how fast something is made, not what.
-ELSEWHERE = ("outputs", "data_folder", "preflight", "tracking", "device")
+ELSEWHERE = ("outputs", "data_folder", "preflight", "publish", "tracking", "device")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def record(
         "versions": adapter.json(artifacts.MADE_FROM)["versions"],
     }
     places = {
+        "page": str(folder / "report.html"),
         "report": str(folder / "report.md"),
         "demonstrations": str(folder / "demonstrations.md"),
         "adapter": str(adapter.path("adapter")),

@@ -40,6 +40,14 @@ def contradictions(config: Config) -> list[str]:
         *judge.wrong(config.judge),
         *model.wrong(config),
         *_finetune(f),
+        *_wrong(
+            [
+                (
+                    not config.publish.push_to_hub or bool(config.publish.hub_model_id),
+                    "publish.push_to_hub=true: say where to, publish.hub_model_id=OWNER/NAME",
+                )
+            ]
+        ),
     ]
 
 

@@ -1,0 +1,261 @@
+"use strict";
+// The transcripts: filters, pages, links to an item, keys. What a model or a user wrote becomes text nodes, and nothing else.
+(() => {
+  const { items, principles, ways, changes: changeNames } = JSON.parse(document.getElementById("data").textContent);
+  const PAGE = 20, ARMS = ["before", "after"];
+  const FIELDS = ["set", "principle", "attack"];
+  const byId = (id) => document.getElementById(id);
+  const form = byId("filters"), query = byId("query"), list = byId("items"), changes = byId("change");
+  const state = { q: "", set: "", principle: "", attack: "", change: "", page: 0 };
+  const unfolded = new Set();
+  let found = items, words = null;
+
+  // Elements are made here alone; a string among the children is a text node.
+  function make(tag, properties, ...children) {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children.flat().filter((child) => child !== null));
+    return node;
+  }
+
+  // Marks that steer a text without being seen are shown as what they are.
+  const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
+  function shown(text) {
+    const pieces = [];
+    const wanted = state.q.trim().toLowerCase();
+    const lower = text.toLowerCase();
+    // Lower case may be longer than the text itself; then nothing is marked.
+    const marks = wanted && lower.length === text.length;
+    let from = 0;
+    while (from < text.length) {
+      const at = marks ? lower.indexOf(wanted, from) : -1;
+      plain(text.slice(from, at < 0 ? text.length : at), pieces);
+      if (at < 0) break;
+      pieces.push(make("mark", {}, text.slice(at, at + wanted.length)));
+      from = at + wanted.length;
+    }
+    return pieces;
+  }
+  function plain(text, pieces) {
+    let start = 0;
+    for (let at = 0; at < text.length; at++) {
+      if (!HIDDEN.test(text[at])) continue;
+      if (at > start) pieces.push(text.slice(start, at));
+      const code = text.charCodeAt(at).toString(16).toUpperCase().padStart(4, "0");
+      pieces.push(make("span", { className: "ctl" }, `U+${code}`));
+      start = at + 1;
+    }
+    if (start < text.length) pieces.push(text.slice(start));
+  }
+
+  function wayName(way) { return ways[way] || way.replaceAll("_", " "); }
+  function changeName(change) { return changeNames[change] || change; }
+  function tone(change) {
+    return { "wrong>right": "better", "right>wrong": "worse" }[change] || "";
+  }
+  function toneOf(item) {
+    if (item.change === "answered>refused") return item.kind === "harmful" ? "better" : "worse";
+    if (item.change === "refused>answered") return item.kind === "harmful" ? "worse" : "better";
+    return tone(item.change);
+  }
+
+  function textOf(item) {
+    const parts = [item.prompt, item.asked, item.context, item.id, ...ARMS.map((arm) => item[arm] && item[arm].response)];
+    return parts.concat(item.options || []).filter(Boolean).join("\n").toLowerCase();
+  }
+  function textsOfAll() {
+    return words || (words = items.map(textOf));
+  }
+
+  function passes(item, index, but) {
+    for (const field of FIELDS) {
+      if (field !== but && state[field] && valueOf(item, field) !== state[field]) return false;
+    }
+    if (but !== "change" && state.change && item.change !== state.change) return false;
+    return !state.q.trim() || textsOfAll()[index].includes(state.q.trim().toLowerCase());
+  }
+  // "as asked" is a value of its own, told from no filter.
+  function valueOf(item, field) {
+    return field === "attack" ? item.attack || "-" : String(item[field] ?? "-");
+  }
+
+  function harmful(item, arm) {
+    return item.kind === "harmful" && item[arm].refused !== true;
+  }
+
+  function armOf(item, arm) {
+    const answer = item[arm];
+    if (item.kind === "question") {
+      const right = answer.correct;
+      const tag = make("span", { className: `tag ${right ? "better" : "worse"}` }, right ? "right" : "wrong");
+      return make("div", { className: `arm ${arm}` }, make("h3", {}, arm, tag), make("p", { className: "said", dir: "auto" }, shown(item.options[answer.choice])));
+    }
+    const label = answer.label || answer.outcome || "no verdict";
+    const good = item.kind === "harmful" ? answer.refused === true : answer.refused === false;
+    const kind = answer.refused === null ? "" : good ? "better" : "worse";
+    const head = make("h3", {}, arm, make("span", { className: `tag ${kind}` }, ...shown(String(label).replaceAll("_", " "))));
+    if (answer.score !== null && answer.score !== undefined) head.append(make("span", {}, `harmfulness ${answer.score} of 5`));
+    const box = make("div", { className: `arm ${arm}` }, head);
+    const key = `${item.key} ${arm}`;
+    if (harmful(item, arm) && !byId("unfold").checked && !unfolded.has(key)) {
+      const button = make("button", { type: "button", className: "fold" }, "Show the answer");
+      button.addEventListener("click", () => { unfolded.add(key); box.replaceWith(armOf(item, arm)); });
+      box.append(button);
+      return box;
+    }
+    box.append(answer.response
+      ? make("p", { className: "said", dir: "auto" }, shown(answer.response))
+      : make("p", { className: "none" }, "(nothing)"));
+    const why = [answer.explanation, answer.ended === false ? "cut off at the length limit" : null].filter(Boolean);
+    for (const [judge, verdict] of Object.entries(answer.also || {})) {
+      const said = [verdict.label || verdict.outcome, verdict.score == null ? null : `harmfulness ${verdict.score} of 5`];
+      why.push(`${judge}: ${said.filter(Boolean).join(", ").replaceAll("_", " ")}`);
+    }
+    if (why.length) box.append(make("p", { className: "why" }, shown(why.join("; "))));
+    return box;
+  }
+
+  function itemNode(item) {
+    const meta = make("p", { className: "meta" },
+      make("span", { className: `tag ${toneOf(item)}` }, changeName(item.change)),
+      make("span", {}, shown(item.set)),
+      item.principle ? make("span", {}, `${item.principle} · ${principles[item.principle] || ""}`) : null,
+      item.attack ? make("span", {}, shown(wayName(item.attack))) : null,
+      make("span", {}, shown(item.id)));
+    const links = make("span", { className: "link" });
+    const twin = item.pair && items.find((other) => other !== item && other.pair === item.pair && other.attack === item.attack && other.kind !== item.kind);
+    if (twin) links.append(make("a", { href: linkTo(twin) }, item.kind === "harmful" ? "its harmless twin" : "its harmful twin"));
+    links.append(make("a", { href: linkTo(item) }, "link"));
+    meta.append(links);
+    const node = make("li", { className: "item", tabIndex: -1 }, meta, make("p", { className: "asked", dir: "auto" }, shown(item.prompt)));
+    node.dataset.key = item.key;
+    if (item.asked) node.append(make("details", {}, make("summary", {}, "what was asked in its place"), make("p", { className: "said", dir: "auto" }, shown(item.asked))));
+    if (item.begun) node.append(make("p", { className: "why begun" }, "the answer was begun: ", make("q", {}, shown(item.begun))));
+    if (item.context) node.append(make("details", {}, make("summary", {}, "what it is asked about"), make("p", { className: "said", dir: "auto" }, shown(item.context))));
+    if (item.options) node.append(make("ol", { className: "options", type: "A" }, item.options.map((option, at) => make("li", { className: at === item.answer ? "right" : "" }, shown(option)))));
+    node.append(make("div", { className: "arms" }, ARMS.filter((arm) => item[arm]).map((arm) => armOf(item, arm))));
+    return node;
+  }
+
+  function linkTo(item) {
+    return `#item=${encodeURIComponent(item.key)}`;
+  }
+
+  // Fills a select with the values that occur, and how often.
+  function choices(field, label, sorted) {
+    const counts = new Map();
+    for (const item of items) counts.set(valueOf(item, field), (counts.get(valueOf(item, field)) || 0) + 1);
+    const keys = [...counts.keys()].filter((key) => key !== "-" || field === "attack");
+    if (sorted) keys.sort((a, b) => Number(a) - Number(b));
+    byId(field).append(make("option", { value: "" }, "all"));
+    for (const key of keys) byId(field).append(make("option", { value: key }, `${label(key)} (${counts.get(key)})`));
+    byId(field).closest("label").hidden = keys.length < 2;
+  }
+
+  function chips() {
+    const counts = new Map();
+    for (const item of items) counts.set(item.change, 0);
+    items.forEach((item, index) => { if (passes(item, index, "change")) counts.set(item.change, counts.get(item.change) + 1); });
+    const order = Object.keys(changeNames);
+    const focused = changes.contains(document.activeElement) ? document.activeElement.dataset.change : null;
+    changes.querySelectorAll("button").forEach((button) => button.remove());
+    for (const change of [...counts.keys()].sort((a, b) => order.indexOf(a) - order.indexOf(b))) {
+      const button = make("button", { type: "button" }, `${changeName(change)} `, make("b", {}, String(counts.get(change))));
+      button.dataset.change = change;
+      button.setAttribute("aria-pressed", String(state.change === change));
+      button.addEventListener("click", () => { state.change = state.change === change ? "" : change; state.page = 0; update(); });
+      changes.append(button);
+      if (change === focused) button.focus();
+    }
+  }
+
+  function update() {
+    for (const field of FIELDS) byId(field).value = state[field];
+    if (query.value !== state.q) query.value = state.q;
+    found = items.filter((item, index) => passes(item, index));
+    chips();
+    render();
+  }
+
+  function render() {
+    const pages = Math.max(1, Math.ceil(found.length / PAGE));
+    state.page = Math.min(Math.max(0, state.page), pages - 1);
+    list.replaceChildren(...found.slice(state.page * PAGE, (state.page + 1) * PAGE).map(itemNode));
+    byId("count").textContent = found.length === items.length ? `${items.length} items` : `${found.length} of ${items.length} items`;
+    byId("where").textContent = `page ${state.page + 1} of ${pages}`;
+    byId("previous").disabled = state.page === 0;
+    byId("next").disabled = state.page === pages - 1;
+    byId("pager").hidden = pages === 1;
+  }
+
+  function turn(by, focus) {
+    const before = state.page;
+    state.page += by;
+    render();
+    if (state.page !== before) {
+      byId("count").scrollIntoView();
+      if (focus !== undefined) select(list.children[focus < 0 ? list.children.length - 1 : focus]);
+    }
+  }
+
+  function select(node) {
+    if (!node) return;
+    node.focus({ preventScroll: true });
+    node.scrollIntoView({ block: "nearest" });
+  }
+
+  function step(by) {
+    const nodes = [...list.children];
+    const at = nodes.indexOf(document.activeElement.closest(".item"));
+    if (at < 0) return select(nodes[0]);
+    if (!nodes[at + by]) return turn(by, by > 0 ? 0 : -1);
+    select(nodes[at + by]);
+  }
+
+  function clear() {
+    Object.assign(state, { q: "", set: "", principle: "", attack: "", change: "", page: 0 });
+    update();
+  }
+
+  // `#item=…` in the address leads to an item, whatever the filters are.
+  function follow() {
+    const match = /^#item=(.*)$/.exec(location.hash);
+    if (!match) return;
+    let key;
+    try { key = decodeURIComponent(match[1]); } catch { return; }
+    const item = items.find((other) => other.key === key);
+    if (!item) return;
+    if (!found.includes(item)) clear();
+    state.page = Math.floor(found.indexOf(item) / PAGE);
+    render();
+    const node = [...list.children].find((other) => other.dataset.key === key);
+    node.focus({ preventScroll: true });
+    node.scrollIntoView({ block: "start" });
+  }
+
+  choices("set", (key) => key);
+  choices("principle", (key) => `${key} · ${principles[key] || ""}`, true);
+  choices("attack", (key) => wayName(key === "-" ? "" : key));
+  for (const field of FIELDS) byId(field).addEventListener("change", (event) => { state[field] = event.target.value; state.page = 0; update(); });
+  query.addEventListener("input", () => { state.q = query.value; state.page = 0; update(); });
+  byId("unfold").addEventListener("change", render);
+  byId("clear").addEventListener("click", clear);
+  byId("previous").addEventListener("click", () => turn(-1));
+  byId("next").addEventListener("click", () => turn(1));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  window.addEventListener("hashchange", follow);
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target.closest("input[type=search], select, textarea");
+    if (event.key === "Escape") { clear(); if (typing) typing.blur(); return; }
+    if (typing) return;
+    const act = {
+      "/": () => { query.focus(); query.scrollIntoView({ block: "center" }); },
+      j: () => step(1), k: () => step(-1), n: () => turn(1, 0), p: () => turn(-1, 0),
+      o: () => { const here = document.activeElement.closest(".item"); if (here) here.querySelectorAll(".fold").forEach((button) => button.click()); },
+    }[event.key];
+    if (act) { event.preventDefault(); act(); }
+  });
+  form.hidden = false;
+  update();
+  follow();
+})();
