@@ -18,6 +18,7 @@ class Task(Enum):
     train = "train"
     compare = "compare"
     evaluate = "evaluate"
+    judge_validation = "judge_validation"
 
 
 class Device(Enum):
@@ -385,6 +386,15 @@ class JudgeSettings:
 
 
 @dataclass
+class JudgeValidationSettings:
+    """What the judge is held against."""
+
+    labels: str | None = None
+    """A JSONL or CSV file of labelled answers, or a folder of them: columns prompt, response, label (refusal, partial_refusal,
+    compliance) or score (1 to 5), where there are id, model, arm (before, after); XSTest's completions as they are published."""
+
+
+@dataclass
 class MedicalQASettings:
     """Which medical questions are asked before and after."""
 
@@ -449,7 +459,7 @@ class Config:
     """Names the run's folder; a recipe sets it."""
     task: Task = Task.train
     """What is done: train (write demonstrations, fine-tune, evaluate before and after), evaluate (measure a model, and an adapter
-    where one is named), or compare (finished runs, named in `runs`)."""
+    where one is named), judge_validation (hold the judge against labelled answers), or compare (finished runs, named in `runs`)."""
     runs: list[str] = field(default_factory=list)
     """compare: folders of finished runs, or of a sweep, whose reports are laid side by side."""
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -457,6 +467,7 @@ class Config:
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
+    judge_validation: JudgeValidationSettings = field(default_factory=JudgeValidationSettings)
     medical_qa: MedicalQASettings = field(default_factory=MedicalQASettings)
     gate: CheckpointGateSettings = field(default_factory=CheckpointGateSettings)
     """What a checkpoint has to show to pass; demonstrations.gate is another one, for what is trained on."""

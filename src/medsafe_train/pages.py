@@ -14,7 +14,7 @@ from medsafe_train.principles import PRINCIPLES
 HEADS = ("", "before", "after", "difference, points", "items")
 Page = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 # Not in the main table: figures that are no share of refusals or right answers.
-BESIDE = ("ended_rate", "correct_loglikelihood", "kl_per_token")
+BESIDE = ("ended_rate", "mean_score", "correct_loglikelihood", "kl_per_token")
 # Under the figure that they belong to.
 BESIDE_PLAIN = {
     "without_near_copies": " without near-copies",
@@ -49,7 +49,10 @@ def tables(report: dict[str, Any]) -> list[Page]:
     ]
     found = [page for page in found if page[2]]
     # Of one model alone there is nothing but its value and the number of items.
-    return found if compared else [(t, ("", "value", "items"), [(r[0], r[1], r[-1]) for r in rs]) for t, _, rs in found]
+    if not compared:
+        found = [(t, ("", "value", "items"), [(r[0], r[1], r[-1]) for r in rs]) for t, _, rs in found]
+    judged = ("Judges: how far they agree", ("judges", "on", "kappa", "answers"), _judges(report))
+    return [*found, *([judged] if judged[2] else [])]
 
 
 def _claims(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -113,12 +116,22 @@ def _beside(report: dict[str, Any]) -> list[tuple[str, ...]]:
         elif "coherent_rate" in metric:
             title = f"answers that hang together · {name}{_under(metric)}"
             shown = (title, share(before), share(after), points(delta))
+        elif metric == "mean_score":
+            shown = (f"mean level of harm, 1 to 5 · {name}", _nats(before), _nats(after), _nats(delta))
         elif metric == "correct_loglikelihood":
             shown = (f"mean log-likelihood of the right option · {name}", _nats(before), _nats(after), _nats(delta))
         else:
             shown = (f"divergence from the base model, nats a token · {name}", "", _nats(after), "")
         found.append((*shown, str((after or before or {})["n"])))
     return found
+
+
+def _judges(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    pairs = report.get("judges", {"agreement": []})["agreement"]
+    return [
+        (f"{' and '.join(p['judges'])} · {p['set']}", p["what"] or "nothing that both say", _nats(p), str(p["n"]))
+        for p in pairs
+    ]
 
 
 def _scales(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -145,6 +158,8 @@ def _title(kind: str, name: str, metric: str) -> str:
         return f"{what}{_under(metric)} · {name}"
     if (beside := metric.removeprefix("refusal_rate_")) in BESIDE_PLAIN:
         return f"  {name}{BESIDE_PLAIN[beside]}"
+    if metric == "harmful_rate":
+        return f"harmful answers · {name}"
     return {
         "harmfulness": f"harmful refused · {name}",
         "over_refusal": f"benign refused · {name}",

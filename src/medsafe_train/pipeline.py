@@ -23,6 +23,7 @@ from medsafe_train.stages import (
     demonstrations,
     divergence,
     finetune,
+    judge_validation,
     medical_qa,
     own_answers,
     preference,
@@ -78,6 +79,16 @@ def train_and_compare(config: Config, folder: Path) -> int:
         tracker.finish(found, trained)
         publish.push(ready, config.publish, found)
     return gate.exit_code(found)
+
+
+def validate_judge(config: Config, folder: Path) -> int:
+    """Have the judge read labelled answers, and leave `judge_validation.json` in `folder`."""
+    labels, store, model = preflight.judging(config)
+    answered = judge_validation.answers(store, labels)
+    judged = verdicts.run(store, config.judge, answered, model=model)
+    judge_validation.run(folder, labels, judged, provenance.of_judge(config, model, judged))
+    provenance.leave(config, {"labelled": answered, "verdicts": judged}, folder)
+    return 0
 
 
 def with_requests(config: Config, inputs: Inputs) -> Inputs:
@@ -178,4 +189,5 @@ TASKS: dict[Task, Job] = {
     Task.train: Job(train_and_compare, plan.show),
     Task.compare: Job(compare, lambda config: comparison.show(config.runs)),
     Task.evaluate: Job(evaluate_alone, plan_alone.show),
+    Task.judge_validation: Job(validate_judge, plan.show_judging),
 }

@@ -14,6 +14,7 @@ from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact
 from medsafe_train.config import Config
 from medsafe_train.evidence import Evaluation
+from medsafe_train.judges import JUDGES, validated
 from medsafe_train.models.arm import Arm
 from medsafe_train.models.reference import ModelReference, packaged
 from medsafe_train.preflight import Inputs
@@ -66,13 +67,13 @@ def record(
         made["requests"] = inputs.written
     made |= _of_arms({"before": before, "after": after})
     training = inputs.data.training
-    settings = _write(config, made, folder)
+    settings = leave(config, made, folder)
     counts = demos.json("counts.json")
     artifacts.write_text(folder / "demonstrations.md", _card(config, inputs, demos))
     about = {
         "name": config.name,
         "model": _model(inputs.model),
-        "judge": {"name": config.judge.name, "validation": None},
+        "judge": validated.about(config.judge),
         "requests": inputs.written.json("counts.json") if inputs.written else None,
         "demonstrations": counts,
         "near_copies": {"found": len(inputs.data.near_copies), "dropped": inputs.data.dropped},
@@ -103,7 +104,7 @@ def record_evaluation(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The same for evaluation alone."""
     made = _of_arms(arms) | {f"after/divergence/{name}": found for name, found in moved.items()}
-    settings = _write(config, made, folder)
+    settings = leave(config, made, folder)
     base = inputs.arms["before"]
     tuned = inputs.arms.get("after")
     first = next(iter(arms["before"].responses.values()))
@@ -111,7 +112,7 @@ def record_evaluation(
         "name": config.name,
         "model": _model(base.base) if isinstance(base, Arm) else {"path": base.server.model, **base.made_from()},
         "adapter": tuned.made_from().get("adapter") or tuned.made_from() if tuned else None,
-        "judge": {"name": config.judge.name, "validation": None},
+        "judge": validated.about(config.judge),
         "prompt_sets": [s.describe() for s in inputs.data.sets],
         "benchmarks": [b.describe() for b in inputs.data.benchmarks],
         "artifacts": {name: found.id for name, found in made.items()},
@@ -119,6 +120,19 @@ def record_evaluation(
         "versions": first.json(artifacts.MADE_FROM)["versions"],
     }
     return about, {"report": str(folder / "report.md")}
+
+
+def of_judge(config: Config, model: ModelReference | None, judged: Artifact) -> dict[str, Any]:
+    """What a judge's validation says of the judge; `replied` are the model ids by which a server answered."""
+    settings = {key: value for key, value in plain(asdict(config.judge)).items() if key != "also"}
+    made, name = judged.json("judge.json"), config.judge.name
+    loaded = model.made_from() if model else None
+    return {
+        "judge": {"name": name, "version": JUDGES[name].version, "settings": settings, "loaded": loaded},
+        "replied": made["models"],
+        "tokens": made["charged"],
+        "verdicts": judged.id,
+    }
 
 
 def _of_arms(arms: dict[str, Evaluation]) -> dict[str, Artifact]:
@@ -129,7 +143,8 @@ def _of_arms(arms: dict[str, Evaluation]) -> dict[str, Artifact]:
     return made
 
 
-def _write(config: Config, made: dict[str, Artifact], folder: Path) -> dict[str, Any]:
+def leave(config: Config, made: dict[str, Artifact], folder: Path) -> dict[str, Any]:
+    """Write the settings, the way to the artifacts and the times into a run's folder; gives the settings as plain values."""
     settings: dict[str, Any] = plain(asdict(config))
     artifacts.write_text(folder / "settings.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
     artifacts.write_json(folder / "artifacts.json", {name: str(found.folder) for name, found in made.items()})

@@ -26,6 +26,8 @@ def contradictions(config: Config) -> list[str]:
     """What in a configuration cannot be meant, a sentence each with the next step; empty when all is well."""
     if config.task is Task.compare:
         return _checkpoint_gate(config.gate)
+    if config.task is Task.judge_validation:
+        return judge.wrong(config.judge)
     d, f = config.demonstrations, config.finetune
     return [
         *_wrong([(not config.runs, f"runs={config.runs} is for comparing: add +recipe=compare")]),
@@ -115,7 +117,6 @@ def _numbers(config: Config) -> list[str]:
             (0 <= f.lora_dropout < 1, f"finetune.lora_dropout={f.lora_dropout} must be in [0, 1)"),
             (0 <= d.validation < 1, f"demonstrations.validation={d.validation} must be in [0, 1)"),
             (0 < d.near_copy_threshold <= 1, f"demonstrations.near_copy_threshold={d.near_copy_threshold} must be in (0, 1]"),
-            (0 <= config.judge.min_coverage <= 1, f"judge.min_coverage={config.judge.min_coverage} must be in [0, 1]"),
         ]),
     ]  # fmt: skip
 

@@ -12,6 +12,7 @@ def wrong(j: JudgeSettings) -> list[str]:
     remote, local, guard = "rubric" in names, "local_rubric" in names, "guard" in names
     auto = j.name == "auto"
     rules = [
+        (0 <= j.min_coverage <= 1, f"judge.min_coverage={j.min_coverage} must be in [0, 1]"),
         (len(set(names)) == len(names), f"judge.also={j.also} names a judge twice, judge.name={j.name} counted: name each once"),
         ("auto" not in j.also, "judge.also must name judges; auto is for judge.name alone"),
         (

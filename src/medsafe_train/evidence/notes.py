@@ -26,7 +26,9 @@ def basis(report: dict[str, Any]) -> list[str]:
     """What the figures rest on, and what they leave out, in a sentence each."""
     notes = [
         "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
-        "harmful an answer is. The judge's agreement with human labels is not measured in this run.",
+        "harmful an answer is.",
+        *report.get("judge", {}).get("validation_in_words", []),
+        *_estimated(report),
         "Intervals are 95 %: Wilson for a share, Newcombe's method 10 for a paired difference.",
     ]
     cut = [
@@ -40,3 +42,13 @@ def basis(report: dict[str, Any]) -> list[str]:
     if cut:
         notes.append(f"Answers cut off at the length limit after fine-tuning: {', '.join(cut)}.")
     return notes
+
+
+def _estimated(report: dict[str, Any]) -> list[str]:
+    judge = report.get("judge", {})
+    if "estimate" not in (judge.get("name"), *judge.get("also", [])):
+        return []
+    return [
+        "Scores from 1 to 5 by the judge estimate are an estimate: offline, from the refusal judge's label, the answer's coherence and "
+        "its words. They show whether answers go along, not how much harm would come of them; a judge that reads a rubric can."
+    ]

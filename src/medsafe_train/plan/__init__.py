@@ -6,15 +6,17 @@ from pathlib import Path
 
 from rich.table import Table
 
-from medsafe_train import progress
+from medsafe_train import preflight, progress
 from medsafe_train.artifacts import Store
 from medsafe_train.config import Config, ModelSettings, UserError
+from medsafe_train.judges import rubric
 from medsafe_train.models import reference
 from medsafe_train.models.load import load_tokenizer
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.plan import downloads as inputs
 from medsafe_train.plan import estimates, rows
 from medsafe_train.preflight import models, names
+from medsafe_train.stages import judge_validation, verdicts
 
 
 def show(config: Config) -> None:
@@ -56,6 +58,19 @@ def show(config: Config) -> None:
         progress.warn(note)
     estimates.say(config, model, counts, here=not notes)
     estimates.say_judging(config, counts)
+
+
+def show_judging(config: Config) -> None:
+    """Print which labelled answers a judge would read, and what that takes; makes nothing."""
+    labels, store, model = preflight.judging(config, make=False)
+    answered = judge_validation.place(store, labels)
+    made = store.place("verdicts", verdicts.made_from(store, config.judge, answered, model)).made
+    state = "judged before" if made else "to judge"
+    progress.say(f"{len(labels.rows)} labelled answers of {', '.join(labels.files)}, by {config.judge.name}: {state}")
+    if config.judge.name == "rubric" and not made:
+        records = [{"id": row.id, "prompt": row.prompt, "response": row.response} for row in labels.rows]
+        likely, most = rubric.tokens(records, config.judge)
+        progress.say(f"about {likely:,} tokens, at most {most:,}; nothing is sent past {config.judge.max_total_tokens}")
 
 
 def _teacher(config: Config, store: Store, model: ModelReference, notes: list[str]) -> ModelReference | None:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medsafe_train.artifacts import Artifact, Store
-from medsafe_train.config import Config
+from medsafe_train.config import Config, UserError
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.preflight import data as reading
 from medsafe_train.preflight import lengths, models, names
 from medsafe_train.preflight.data import Data
+from medsafe_train.sources import labels
+from medsafe_train.sources.labels import Labels
 from medsafe_train.sources.prompt_sets import PromptSet
 
 
@@ -51,6 +53,24 @@ def ready(config: Config) -> Inputs:
     lengths.check_writer(config, teacher)
     judging = {name: models.judge(config, name, store, device) for name in models.judge_settings(config.judge)}
     return Inputs(store, model, data, teacher, judging)
+
+
+def judging(config: Config, make: bool = True) -> tuple[Labels, Store, ModelReference | None]:
+    """What holding a judge against labels takes: the labelled answers, the store, and the model that the judge loads here.
+
+    Raises UserError for the first thing that is wrong.
+    """
+    path = config.judge_validation.labels
+    if path is None:
+        raise UserError(
+            "no labelled answers are named: add judge_validation.labels=FILE (JSONL, CSV, or a folder of them)"
+        )
+    names.check(config)
+    models.check_outputs(Path(config.outputs))
+    found, store, name = labels.load(path), Store(Path(config.outputs) / "artifacts"), config.judge.name
+    if name not in models.judge_settings(config.judge):
+        return found, store, None
+    return found, store, models.judge(config, name, store, reference.choose_device(config.device), make)
 
 
 def extended(config: Config, inputs: Inputs, written: Artifact, more: list[PromptSet]) -> Inputs:

@@ -21,6 +21,8 @@ from medsafe_train.evidence import (
     notes,
     pooled,
     robustness,
+    scores,
+    several_judges,
 )
 from medsafe_train.sources.prompt_sets import PromptSet
 
@@ -47,6 +49,7 @@ def run(
     copied = {copy.evaluation for copy in data.near_copies}
     for prompts in data.sets:
         harm.refusal(report, prompts, arms, copied)
+        scores.harmfulness(report, prompts, arms)
         if prompts.name in moved:
             harm.moved(report, prompts, moved[prompts.name])
         report["samples"] += _samples(prompts, arms)
@@ -61,6 +64,8 @@ def run(
         claimed = claims.claims(report["figures"], thresholds)
         report["claims"] = [claim.record() for claim in claimed]
         report["gate"] = gate.gate(report["figures"], claimed, thresholds)
+    report["judging"] = scores.coverage(arms)
+    several_judges.compared(report, data.sets, arms)
     report["notes"] += notes.changes(report) + notes.basis(report)
     artifacts.write_json(folder / "report.json", report)
     artifacts.write_text(folder / "report.md", pages.markdown(report, places))

@@ -1,0 +1,160 @@
+"""Holds a judge against people's labels: how far they agree, on which model, and what that does to a before/after difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from medsafe_train import agreement, artifacts, progress, statistics
+from medsafe_train.artifacts import Artifact, Store
+from medsafe_train.judges import string_match
+from medsafe_train.judges.verdict import HARMFUL, coverage, harmful
+from medsafe_train.markdown import line
+from medsafe_train.sources.labels import AFTER, BEFORE, LABELS, Labelled, Labels
+
+VERSION = 1
+Pair = tuple[Labelled, dict[str, Any]]
+
+
+def answers(store: Store, labels: Labels) -> Artifact:
+    """The labelled answers as an artifact that a judge can read, `responses.jsonl`."""
+
+    def build(folder: Path) -> None:
+        records = ({"id": row.id, "prompt": row.prompt, "response": row.response} for row in labels.rows)
+        artifacts.write_jsonl(folder / "responses.jsonl", records)
+
+    return store.make("labelled", _made_from(labels), build)
+
+
+def place(store: Store, labels: Labels) -> Artifact:
+    """Where the labelled answers are or will be."""
+    return store.place("labelled", _made_from(labels))
+
+
+def _made_from(labels: Labels) -> dict[str, Any]:
+    return {"version": VERSION, "files": labels.files, "n": len(labels.rows)}
+
+
+def run(folder: Path, labels: Labels, verdicts: Artifact, about: dict[str, Any]) -> dict[str, Any]:
+    """Write `judge_validation.json` into the run's folder, print a table, and return what was written."""
+    by_id = {verdict["id"]: verdict for verdict in verdicts.records("verdicts.jsonl")}
+    pairs = [(row, by_id[row.id]) for row in labels.rows]
+    found = {"version": VERSION, **about, "labels": labels.files, **figures(pairs)}
+    models = sorted({row.model for row, _ in pairs if row.model})
+    found["models"] = {model: figures([pair for pair in pairs if pair[0].model == model]) for model in models}
+    arms = {arm: [pair for pair in pairs if pair[0].arm == arm] for arm in (BEFORE, AFTER)}
+    found["arms"] = {arm: figures(some) for arm, some in arms.items() if some}
+    found["bias_of_difference"] = {
+        "refusal_rate": bias(arms[BEFORE], arms[AFTER], _refusals),
+        "mean_score": bias(arms[BEFORE], arms[AFTER], _scores),
+    }
+    artifacts.write_json(folder / "judge_validation.json", found)
+    show(found)
+    return found
+
+
+def figures(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Agreement on refusal (any against none, and of three labels), on the level, and on what counts as harmful.
+
+    Each is null where the raters or the judge do not say. Only answers with a verdict count; `coverage` says how many have none.
+    """
+    refused = _both(pairs, _refused, lambda verdict: verdict["refused"])
+    labelled = _both(pairs, lambda row: row.label, lambda verdict: verdict["label"])
+    scored = _both(pairs, lambda row: row.score, lambda verdict: verdict["score"])
+    called = _both(pairs, lambda row: None if row.score is None else row.score >= HARMFUL, harmful)
+    strings = [(_refused(row), string_match.matches(row.response)) for row, _ in pairs if row.label]
+    return {
+        "n": len(pairs),
+        "coverage": coverage([verdict for _, verdict in pairs]),
+        **_two(refused),
+        "string_match": _two(strings)["kappa"],
+        "confusion": _confusion(labelled, LABELS),
+        "three_labels": agreement.kappa(*_columns(labelled)) if labelled else None,
+        "weighted_kappa": agreement.weighted(*_columns(scored)) if scored else None,
+        "score_difference": statistics.mean([b - a for a, b in scored]) if scored else None,
+        "score_confusion": _confusion([(agreement.level(a), agreement.level(b)) for a, b in scored], agreement.LEVELS),
+        "harmful": _two(called) if called else None,
+    }
+
+
+def _refused(row: Labelled) -> bool | None:
+    return None if row.label is None else row.label != "compliance"
+
+
+def _both(
+    pairs: Sequence[Pair], rater: Callable[[Labelled], Any], judge: Callable[[dict[str, Any]], Any]
+) -> list[tuple[Any, Any]]:
+    """What raters and judge say of the answers of which both say something."""
+    said = [(rater(row), judge(verdict)) for row, verdict in pairs]
+    return [(a, b) for a, b in said if a is not None and b is not None]
+
+
+def _two(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """Agreement and kappa on a yes or no, and by how much the judge says yes more often."""
+    if not pairs:
+        return {"agreement": None, "kappa": None, "rate_difference": None}
+    return {
+        "agreement": statistics.rate([a == b for a, b in pairs]),
+        "kappa": agreement.kappa(*_columns(pairs)),
+        "rate_difference": statistics.mean([float(b) - float(a) for a, b in pairs]),
+    }
+
+
+def _columns(pairs: Sequence[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+    return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+def _confusion(pairs: Sequence[tuple[Any, Any]], names: Sequence[Any]) -> dict[str, Any] | None:
+    """Counts: a row for what the raters said, a column for what the judge said."""
+    return {"names": list(names), "rows_are_raters": agreement.table(*_columns(pairs), names)} if pairs else None
+
+
+def _refusals(pairs: Sequence[Pair]) -> list[float]:
+    return [float(b) - float(a) for a, b in _both(pairs, _refused, lambda verdict: verdict["refused"])]
+
+
+def _scores(pairs: Sequence[Pair]) -> list[float]:
+    return [b - a for a, b in _both(pairs, lambda row: row.score, lambda verdict: verdict["score"])]
+
+
+def bias(
+    before: Sequence[Pair], after: Sequence[Pair], errors: Callable[[Sequence[Pair]], list[float]]
+) -> dict[str, Any] | None:
+    """By how much the judge's before/after difference is off: the difference of its mean errors, with Welch's 95 % interval.
+
+    None without answers of both arms; 0 where the judge errs alike in both, which then cancels.
+    """
+    from scipy import stats
+
+    one, other = errors(before), errors(after)
+    if not one or not other:
+        return None
+    value = sum(other) / len(other) - sum(one) / len(one)
+    n = len(one) + len(other)
+    if min(len(one), len(other)) < 2 or len({*one}) == len({*other}) == 1:  # no spread to make an interval of
+        return {"value": value, "ci95": None, "n": n}
+    interval = stats.ttest_ind(other, one, equal_var=False).confidence_interval(0.95)
+    return {"value": value, "ci95": [float(interval.low), float(interval.high)], "n": n}
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print the figures, all together and by model and arm."""
+    table = Table(title="The judge against labels", title_justify="left", title_style="bold")
+    heads = ("", "answers", "verdicts", "refusal: agreement", "kappa", "string match", "1 to 5: weighted kappa")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "" else "right")
+    for name, part in [("all", found), *found["models"].items(), *found["arms"].items()]:
+        shares = (part["agreement"], part["kappa"], part["string_match"], part["weighted_kappa"])
+        table.add_row(Text(line(name, 60)), str(part["n"]), f"{part['coverage']['share']:.1%}", *map(_shown, shares))
+    progress.console.print(table)
+
+
+def _shown(figure: dict[str, Any] | None) -> str:
+    if figure is None or figure["value"] is None:
+        return "–"
+    low, high = figure["ci95"] or (None, None)
+    return f"{figure['value']:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")
