@@ -67,7 +67,10 @@ def text(value: Any) -> str:
 
 
 def _judge(judge: dict[str, Any]) -> list[tuple[str, str]]:
-    known = {key: value for key, value in judge.items() if key != "validation"}
+    # In words it is easier to read than as a table of tables.
+    known = {key: value for key, value in judge.items() if key not in ("validation", "validation_in_words")}
+    if judge.get("validation_in_words"):
+        return [*flat(known), *(("validation", sentence) for sentence in judge["validation_in_words"])]
     if not judge.get("validation"):
         return [*flat(known), ("validation", "not measured in this run")]
     return flat(judge)
