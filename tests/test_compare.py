@@ -62,7 +62,8 @@ def test_three_seeds_are_one_trial_with_mean_and_spread_of_each_figure(compare, 
     assert set(trial["figures"]) == set(figures())
     page = (out / "compare.md").read_text()
     assert (
-        "| after/harmfulness/requests/refusal_rate | 88.9 % | 5.6 points |" in page and "83.3 %, 88.9 %, 94.4 %" in page
+        "| after/harmfulness/requests/refusal\\_rate | 88.9 % | 5.6 points |" in page
+        and "83.3 %, 88.9 %, 94.4 %" in page
     )
     assert not any("same seed" in note for note in result["notes"])
 
@@ -180,7 +181,9 @@ def test_hostile_names_are_inert(compare, tmp_path):
     write(tmp_path / "3", finetune__r=3, finetune__target_modules="[red]`$x$`")
     _, out = compare(*(tmp_path / str(n) for n in (1, 2, 3)))
     page = (out / "compare.md").read_text()
-    assert "<script" not in page and not re.search(r"(?<!\\)\| \[x\]", page)
+    assert (
+        "<script" not in page and not re.search(r"(?<!\\)\](?=\()", page.partition("![")[0]) and "http://" not in page
+    )
     assert "<script" not in (out / "front.svg").read_text()
 
 

@@ -15,7 +15,9 @@ from medsafe_train.markdown import inert, line
 
 Page = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 HEADS = ("trial", "seeds", "harm", "over-refusal", "questions right", "front", "gate")
-SEED_HEADS = ("figure", "mean over seeds", "spread (sd)", "95 % interval over seeds", "values")
+SEED_HEADS = ("figure (differences in points)", "mean over seeds", "spread (sd)", "95 % interval over seeds", "values")
+# More tables than these would bury the first in a terminal; compare.md has them.
+IN_TERMINAL = 3
 POINT_HEADS = ("value", "95 % interval", "n")
 NAME = 90
 
@@ -76,7 +78,8 @@ def _number(key: str, value: float | None) -> str:
     if value is None:
         return "–"
     sign = "+" if key.startswith("delta/") else ""
-    return f"{100 * value:{sign}.1f} %" if _is_share(key) else f"{value:{sign}.3f}"
+    unit = "" if sign else " %"
+    return f"{100 * value:{sign}.1f}{unit}" if _is_share(key) else f"{value:{sign}.3f}"
 
 
 def _spread(key: str, value: float) -> str:
@@ -93,9 +96,7 @@ def markdown(result: dict[str, Any], plots: list[str]) -> str:
     for title, heads, rows in tables(result):
         lines += [f"## {inert(line(title, NAME))}", "", "| " + " | ".join(map(inert, heads)) + " |"]
         lines += ["|---|" + "---:|" * (len(heads) - 1)]
-        lines += [
-            "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in row) + " |" for row in rows
-        ]
+        lines += [f"| {inert(row[0])} | " + " | ".join(row[1:]) + " |" for row in rows]
         lines += [""]
     lines += [f"![{plot}]({plot})" for plot in plots] + [""] * bool(plots)
     lines += ["## Where", ""] + [
@@ -111,7 +112,7 @@ def verdict(result: dict[str, Any]) -> str:
 
 def show(result: dict[str, Any], folder: Path) -> None:
     """Print the tables, the verdict and where everything is."""
-    for title, heads, rows in tables(result):
+    for title, heads, rows in tables(result)[:IN_TERMINAL]:
         table = Table(title=Text(line(title, NAME)), title_justify="left", title_style="bold")
         for number, head in enumerate(heads):
             table.add_column(head, justify="right" if number else "left")
