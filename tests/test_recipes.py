@@ -109,35 +109,6 @@ def test_the_papers_recipe_is_the_papers():
         assert (mix.safe, mix.benign, mix.replay, mix.recovery, mix.recovery_benign, mix.plain) == (1, 0, 0, 0, 0, 0)
 
 
-SWEEPS = sorted(file.stem for file in (shipped("recipes") / "sweeps").glob("*.yaml"))
-
-
-def test_the_sweeps_are_there():
-    assert "dose_response" in SWEEPS
-
-
-@pytest.mark.parametrize("sweep", SWEEPS)
-def test_every_trial_of_a_sweep_composes(sweep):
-    """The arguments that an agent would call us with, rendered by wandb itself."""
-    import itertools
-
-    from omegaconf import OmegaConf
-    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
-
-    text = OmegaConf.to_container(OmegaConf.load(shipped("recipes") / "sweeps" / f"{sweep}.yaml"))
-    options = {key: value.get("values", [value.get("value")]) for key, value in text["parameters"].items()}
-    recipe = next(part for part in text["command"] if part.startswith("+recipe=")).partition("=")[2]
-    fixed = [part for part in text["command"] if "=" in part and not part.startswith("+recipe=")]
-    trials = list(itertools.product(*options.values()))
-    assert len(trials) > 1
-    for trial in trials[:: max(1, len(trials) // 6)]:
-        given = {key: {"value": value} for key, value in zip(options, trial, strict=True)}
-        arguments = create_sweep_command_args({"args": given})["args_no_hyphens"]
-        config = config_of(recipe, *fixed, *arguments)
-        assert config.demonstrations.limit == dict(zip(options, trial, strict=True))["demonstrations.limit"]
-        assert config.finetune.updates == 300
-
-
 def test_large_recipes_use_published_data():
     for recipe in LARGE:
         config = config_of(recipe)

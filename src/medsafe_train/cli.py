@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import platform
 import re
 import sys
 from dataclasses import fields, is_dataclass
@@ -39,6 +40,8 @@ def main() -> None:
     try:
         register_recipes(sys.argv if {"--help", "-h"} & set(sys.argv) else None)
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(door.run)()
+    except Stopped as stopped:  # said already, where it happened
+        door.exit_code = max(door.exit_code, stopped.exit_code)
     except UserError as error:
         door.refuse(error)
     except (HydraException, OmegaConfBaseException) as error:
@@ -57,12 +60,21 @@ def main() -> None:
     sys.exit(door.exit_code)
 
 
+class Stopped(Exception):
+    """A trial in another process was refused or did not pass its gate; what is wrong has been said there."""
+
+    def __init__(self, exit_code: int):
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
 class Door:
     """Runs Hydra's jobs and remembers whether one was refused (2) or did not pass its gate (3): in a sweep the others still run."""
 
     def __init__(self) -> None:
         self.opened = False
         self.exit_code = 0
+        self.process = (platform.node(), os.getpid())
 
     def run(self, composed: DictConfig) -> None:
         """Hydra's task: check the configuration, then run the pipeline in this run's folder."""
@@ -92,6 +104,9 @@ class Door:
             )
         finally:
             _remove_if_empty(folder)
+        # A launcher (joblib, submitit) has a copy of the door elsewhere; only an exception finds its way back.
+        if self.exit_code and self.process != (platform.node(), os.getpid()):
+            raise Stopped(self.exit_code)
 
     def refuse(self, why: object) -> None:
         """Say in one line what is wrong."""

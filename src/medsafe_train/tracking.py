@@ -61,6 +61,10 @@ class Tracker:
             self.run.summary[key] = figure["value"]
             if figure["ci95"]:
                 self.run.summary[f"{key}/ci95_low"], self.run.summary[f"{key}/ci95_high"] = figure["ci95"]
+        # What a sweep may choose by: validation requests, which no figure of the report is about.
+        curve = report.get("scale")
+        for point in (p for p in curve["points"] if p["scale"] == curve["chosen"]) if curve else ():
+            self.run.summary["validation/youden"] = point["youden"]
         for stage, took in progress.seconds.items():
             self.run.summary[f"seconds/{stage}"] = took
 
