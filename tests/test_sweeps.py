@@ -118,7 +118,7 @@ def test_launchers_compose(cli, launcher, settings, shown):
         f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher", reason="pip install medsafe_train[launchers]"
     )
     line = [f"hydra/launcher={launcher}", *settings]
-    code, out, err = cli("--multirun", "--cfg", "hydra", "+recipe=quickstart", "finetune.r=8,16", *line)
+    code, out, err = cli("--cfg", "hydra", "+recipe=quickstart", "finetune.r=8", *line)
     assert code == 0, err
     assert f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher" in out and shown in out
 

@@ -16,9 +16,11 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from medsafe_train import confidential
 from medsafe_train.config import Config, UserError, shipped
 from medsafe_train.contradictions import contradictions
 
@@ -38,6 +40,9 @@ def main() -> None:
         os.environ.setdefault(name, value)
     door = Door()
     try:
+        words = [word.partition("=") for word in sys.argv[1:]]
+        if problems := confidential.wrong({key: value for key, _, value in words}):
+            raise UserError("; ".join(problems))
         register_recipes(sys.argv if {"--help", "-h"} & set(sys.argv) else None)
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(door.run)()
     except Stopped as stopped:  # said already, where it happened
@@ -58,6 +63,24 @@ def main() -> None:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     sys.exit(door.exit_code)
+
+
+class NoSecrets(Callback):
+    """Hydra's hook before it writes anything: settings that hold a secret end in one line, and nothing is left behind."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Of a single run."""
+        self._look(config)
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Of a sweep, whose own file would keep them too."""
+        self._look(config)
+
+    def _look(self, config: DictConfig) -> None:
+        given: Any = OmegaConf.to_container(config, resolve=False)
+        if problems := confidential.wrong({key: value for key, value in given.items() if key != "hydra"}):
+            Door().refuse("; ".join(problems))
+            sys.exit(2)  # any other exception Hydra would turn into a warning
 
 
 class Stopped(Exception):
