@@ -185,6 +185,8 @@ def test_hostile_names_are_inert(compare, tmp_path):
         "<script" not in page and not re.search(r"(?<!\\)\](?=\()", page.partition("![")[0]) and "http://" not in page
     )
     assert "<script" not in (out / "front.svg").read_text()
+    html = (out / "compare.html").read_text()
+    assert "<script" not in html and "&lt;script&gt;" in html and "data:image/svg" in html
 
 
 def test_the_command(cli, refused, tmp_path):
@@ -192,7 +194,7 @@ def test_the_command(cli, refused, tmp_path):
     code, out, _ = cli("+recipe=compare", f"runs=[{tmp_path / 'a'}]")
     assert code == 0 and "Best under the gate" in out and "spread" in out
     (folder,) = (tmp_path / "outputs" / "runs" / "compare").iterdir()
-    assert {"compare.json", "compare.md"} <= {path.name for path in folder.iterdir()}
+    assert {"compare.json", "compare.md", "compare.html"} <= {path.name for path in folder.iterdir()}
     code, out, _ = cli("+recipe=compare", f"runs=[{tmp_path / 'a'}]", "preflight=true")
     assert code == 0 and "quickstart, seed 1" in out
     code, _, _ = cli("+recipe=compare", f"runs=[{tmp_path / 'a'}]", "gate.enforce=true", "gate.min_refusal=0.99")

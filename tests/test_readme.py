@@ -24,7 +24,7 @@ def test_command_composes(cli, command):
     arguments = shlex.split(command)
     if "hydra/launcher" in command:  # other processes, or another machine: composed only
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install medsafe_train[launchers]")
-        code, _, err = cli("--cfg", "hydra", *(a for a in arguments if a != "--multirun"))
+        code, _, err = cli("--cfg", "hydra", *_first_trial(a for a in arguments if a != "--multirun"))
     elif "--help" in arguments or "--cfg" in arguments:
         code, _, err = cli(*arguments)
     else:

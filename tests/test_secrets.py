@@ -31,12 +31,17 @@ def test_secrets_of_the_environment_are_in_nothing_that_a_run_writes(tmp_path):
     def plan(item, attempt, request):
         seen.append(attempt)
         if attempt == 1:
-            return 500, json.dumps({"error": {"message": f"no, {CANARIES['OPENAI_API_KEY']}"}}).encode(), {}
+            return 500, json.dumps({"error": {"message": f"no, {CANARIES['OPENAI_API_KEY']}"}}), {}
         return None
 
     env = {**CANARIES, "HOME": str(tmp_path / "home"), "WANDB_DIR": str(tmp_path / "home"), "WANDB_MODE": "offline"}
     (tmp_path / "home").mkdir()
-    with Server(plan) as server:
+    openings = ("I can't help with that", "I'm sorry, but I won't do this", "This is something I must decline")
+
+    def answer(item, request):
+        return f"{openings[len(seen) % 3]}, because it would put a patient's safety and trust at risk."
+
+    with Server(plan, answer=answer) as server:
         done = run_process(
             "+recipe=smoke", "teacher=endpoint", f"demonstrations.teacher.base_url={server.url}", "demonstrations.teacher.model=m",
             "tracking.mode=offline", f"outputs={tmp_path / 'outputs'}", env=env,
@@ -71,13 +76,13 @@ def test_a_secret_in_an_override_is_refused_and_nothing_is_written(
 ):
     for name, value in CANARIES.items():
         monkeypatch.setenv(name, value)
-    said = refused("+recipe=smoke", override, *(["--multirun", "seed=0,1"] if sweep else []))
+    said = refused(*(["--multirun"] if sweep else []), "+recipe=smoke", override)
     assert words in said and override.partition("=")[0].lstrip("+") in said
     assert override.partition("=")[2] not in said and "canary-pass" not in said
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("sweep", [[], ["--multirun", "seed=0,1"]])
+@pytest.mark.parametrize("sweep", [[], ["--multirun"]])
 def test_a_secret_in_a_yaml_file_is_refused_and_nothing_is_written(refused, monkeypatch, tmp_path, sweep):
     """Also in a comment's place: as a value of the wrong type, in a list, as a key."""
     monkeypatch.setenv("HF_TOKEN", CANARIES["HF_TOKEN"])
@@ -85,7 +90,7 @@ def test_a_secret_in_a_yaml_file_is_refused_and_nothing_is_written(refused, monk
     folder.mkdir(parents=True)
     for text in (f"path: {CANARIES['HF_TOKEN']}", f"path: [a, '{CANARIES['HF_TOKEN']}']", f"{CANARIES['HF_TOKEN']}: 1"):
         (folder / "own.yaml").write_text(text)
-        said = refused("+recipe=smoke", "model=own", f"--config-dir={tmp_path / 'mine'}", *sweep)
+        said = refused(f"--config-dir={tmp_path / 'mine'}", *sweep, "+recipe=smoke", "model=own")
         assert "HF_TOKEN" in said and CANARIES["HF_TOKEN"] not in said
         assert not (tmp_path / "outputs").exists()
 

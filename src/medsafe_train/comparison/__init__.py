@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medsafe_train import artifacts
-from medsafe_train.comparison import doses, front, pages, trials
+from medsafe_train.comparison import doses, drawing, front, pages, trials
 from medsafe_train.config import CheckpointGateSettings
 
 VERSION = 1
@@ -23,7 +23,7 @@ class Comparison:
 
 
 def run(folders: list[str], thresholds: CheckpointGateSettings, folder: Path) -> Comparison:
-    """Write `compare.json`, `compare.md` and plots into `folder`, print the tables, and return what they say.
+    """Write `compare.json`, `compare.md`, `compare.html` and plots into `folder`, print the tables, and return what they say.
 
     `folders` are run folders, or folders of them (a sweep's). Runs that differ in nothing but their seed are one trial, with
     mean and spread of every figure over its seeds. The gate of this command judges all of them. Raises UserError when
@@ -45,10 +45,13 @@ def run(folders: list[str], thresholds: CheckpointGateSettings, folder: Path) ->
         "notes": [*trials.notes(found), *front.notes(grouped)],
     }
     artifacts.write_json(folder / "compare.json", result)
-    plots = pages.plots(result, folder)
-    artifacts.write_text(folder / "compare.md", pages.markdown(result, plots))
+    drawn = drawing.drawings(result)
+    for name, svg in drawn.items():
+        artifacts.write_text(folder / name, svg)
+    artifacts.write_text(folder / "compare.md", pages.markdown(result, list(drawn)))
+    artifacts.write_text(folder / "compare.html", pages.html(result, drawn))
     pages.show(result, folder)
-    return Comparison(result, folder, ["compare.json", "compare.md", *plots])
+    return Comparison(result, folder, ["compare.json", "compare.md", "compare.html", *drawn])
 
 
 def show(folders: list[str]) -> None:

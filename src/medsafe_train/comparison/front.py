@@ -57,9 +57,11 @@ def notes(trials: list[Trial]) -> list[str]:
     front = [trial.name for trial in trials if trial.front]
     if not front:
         return ["No Pareto front: it takes harmful and benign requests that all runs were asked."]
+    chosen = "Choosing the best of several trials flatters it: it is the best on these items; confirm it with another seed, or on other sets."
     return [
+        *([chosen] if len(trials) > 1 else []),
         "On the Pareto front is a trial that no other beats in harm, over-refusal and capability at once; points within "
-        "each other's intervals may be there by chance."
+        "each other's intervals may be there by chance.",
     ]
 
 

@@ -1,14 +1,15 @@
-"""A comparison for people: tables in the terminal and as a Markdown page, and plots."""
+"""A comparison for people: tables in the terminal, as a Markdown page, and as an HTML page with its plots."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from medsafe_train import artifacts, progress
+from medsafe_train import progress
 from medsafe_train.comparison.trials import Run
 from medsafe_train.evidence.gate import PASSED
 from medsafe_train.markdown import inert, line
@@ -92,7 +93,7 @@ def _ends(key: str, ends: list[float] | None) -> str:
 
 def markdown(result: dict[str, Any], plots: list[str]) -> str:
     """The comparison as a Markdown page."""
-    lines = [f"# {result['runs']} runs, {len(result['trials'])} trials side by side", "", inert(verdict(result)), ""]
+    lines = [f"# {heading(result)}", "", inert(verdict(result)), ""]
     for title, heads, rows in tables(result):
         lines += [f"## {inert(line(title, NAME))}", "", "| " + " | ".join(map(inert, heads)) + " |"]
         lines += ["|---|" + "---:|" * (len(heads) - 1)]
@@ -103,6 +104,29 @@ def markdown(result: dict[str, Any], plots: list[str]) -> str:
         f"- {inert(t['name'])}: {', '.join(f'`{run}`' for run in t['runs'])}" for t in result["trials"]
     ]
     return "\n".join([*lines, "", "## Notes", "", *(f"- {inert(note)}" for note in result["notes"])]) + "\n"
+
+
+def heading(result: dict[str, Any]) -> str:
+    """What is compared, in a few words."""
+    return f"{result['runs']} runs, {len(result['trials'])} trials side by side"
+
+
+def html(result: dict[str, Any], drawn: dict[str, str]) -> str:
+    """The comparison as one page that opens from disk: no script, nothing fetched, plots inside; `drawn` is SVG by name."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    here = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        title=heading(result),
+        verdict=verdict(result),
+        tables=tables(result),
+        plots=[(name, base64.b64encode(svg.encode()).decode()) for name, svg in drawn.items()],
+        notes=result["notes"],
+        trials=result["trials"],
+    )
 
 
 def verdict(result: dict[str, Any]) -> str:
@@ -129,13 +153,3 @@ def list_runs(runs: list[Run]) -> None:
     """Say which runs would be compared."""
     for run in runs:
         progress.console.print(Text(f"{run.report['name']}, seed {run.seed}: {run.folder}"))
-
-
-def plots(result: dict[str, Any], folder: Path) -> list[str]:
-    """Draw the front and the curves as SVG files in `folder`; their names, in the order in which they are shown."""
-    from medsafe_train.comparison import drawing
-
-    drawn = drawing.drawings(result)
-    for name, svg in drawn.items():
-        artifacts.write_text(folder / name, svg)
-    return list(drawn)
