@@ -133,7 +133,7 @@ class Door:
 
     def refuse(self, why: object) -> None:
         """Say in one line what is wrong."""
-        print(f"medsafe_train: {' '.join(str(why).split())}", file=sys.stderr)
+        print(f"medsafe_train: {confidential.redacted(' '.join(str(why).split()))}", file=sys.stderr)
         self.exit_code = max(self.exit_code, 2)
 
 

@@ -50,6 +50,13 @@ def secret(text: str, held: Mapping[str, str]) -> str | None:
     return "what looks like a key" if LOOKS.search(text) else None
 
 
+def redacted(text: str) -> str:
+    """A text for people, without the secrets in it."""
+    for value in environment(os.environ).values():
+        text = text.replace(value, "[secret]")
+    return LOOKS.sub("[secret]", USER_IN_ADDRESS.sub("[secret]@", text))
+
+
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment's secrets by the name of their variable."""
     return {name: value for name, value in variables.items() if NAMED.search(name) and len(value) >= LENGTH}
