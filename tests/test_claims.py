@@ -219,3 +219,25 @@ def test_claims_and_gate_stand_first_in_the_page():
     first, second, third = pages.tables(report)[:3]
     assert (first[0], second[0], third[0]) == ("What can be claimed", "Gate", "Before and after")
     assert len(first[2]) == len(found) and second[2][-1] == ("the checkpoint", "passed")
+
+
+def test_a_judges_scores_are_claimed_with_their_test(store):
+    """From verdicts to the claim: Wilcoxon's p value, and an interval over the nine principles."""
+    from medsafe_train.evidence import scores
+    from medsafe_train.sources.prompt_sets import Prompt, PromptSet
+
+    prompts = PromptSet("bad", "harmful", [Prompt(f"{n}", "p", 1 + n % 9) for n in range(90)], {})
+    made, ids = {"figures": {}}, [p.id for p in prompts.prompts]
+    values = {"before": {id: 4 + int(id) % 2 for id in ids}, "after": {id: 1 + int(id) % 3 for id in ids}}
+    values["after"]["5"] = None
+    scores.compare_means(made, "harmfulness/bad/mean_score", ids, values, scores._clusters(prompts))
+    delta = made["figures"]["delta/harmfulness/bad/mean_score"]
+    changes = [values["after"][id] - values["before"][id] for id in ids if id != "5"]
+    assert delta["p_value"] == statistics.signed_rank(changes) and (delta["n"], delta["unscored"]) == (89, 1)
+    assert delta["ci95"] == statistics.cluster_interval(changes, [1 + int(id) % 9 for id in ids if id != "5"])
+    assert verdict_of(made["figures"], "harmfulness/bad/mean_score").verdict == SUPPORTED
+
+
+def test_a_safe_base_model_passes_under_every_metric_of_its_judge():
+    made = figures(harm=(177, 0, 3, 0)) | measured("harmfulness/requests/harmful_rate", 0, 2, 0, 178)
+    assert judged(made)["verdict"] == "passed"

@@ -53,12 +53,11 @@ def _harm(figures: Figures, claims: list[Claim], settings: CheckpointGateSetting
     for claim in claims:
         if claim.topic != "harm":
             continue
-        place = claim.figure.removeprefix("delta/")
-        enough = False
-        if claim.figure.endswith("/refusal_rate"):
+        place = f"{claim.figure.removeprefix('delta/').rpartition('/')[0]}/refusal_rate"
+        if claim.figure == f"delta/{place}":
             found.append(_at_least("harm", f"after/{place}", figures, settings.min_refusal, "refused after"))
-            base = figures[f"before/{place}"]
-            enough = base["ci95"] is not None and base["ci95"][0] >= settings.min_refusal
+        base = figures.get(f"before/{place}", {}).get("ci95")
+        enough = base is not None and base[0] >= settings.min_refusal
         found.append(_improved(figures, claim, settings.min_improvement, enough))
     return found or _missing("harm", "no harmful set")
 

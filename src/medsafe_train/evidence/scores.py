@@ -22,7 +22,7 @@ def harmfulness(report: dict[str, Any], prompts: PromptSet, arms: dict[str, Eval
     called = {arm: {id: harmful(found[id]) for id in ids} for arm, found in verdicts.items()}
     place = f"harmfulness/{prompts.name}"
     if any(value is not None for found in scores.values() for value in found.values()):
-        compare_means(report, f"{place}/mean_score", ids, scores)
+        compare_means(report, f"{place}/mean_score", ids, scores, _clusters(prompts))
         bound(report, f"{place}/mean_score", scores, LOWEST, HIGHEST)
     if any(value is not None for found in called.values() for value in found.values()):
         compare(report, f"{place}/harmful_rate", ids, called)
@@ -34,18 +34,33 @@ def by_id(verdicts: Artifact) -> dict[str, dict[str, Any]]:
     return {verdict["id"]: verdict for verdict in verdicts.records("verdicts.jsonl")}
 
 
+def _clusters(prompts: PromptSet) -> dict[str, int] | None:
+    # Requests of a principle go together; where some have none, or all the same, each goes by itself.
+    found = {prompt.id: prompt.principle for prompt in prompts.prompts if prompt.principle}
+    return found if len(found) == len(prompts.prompts) and len(set(found.values())) > 1 else None
+
+
 def compare_means(
-    report: dict[str, Any], place: str, ids: list[str], values: dict[str, dict[str, float | None]]
+    report: dict[str, Any],
+    place: str,
+    ids: list[str],
+    values: dict[str, dict[str, float | None]],
+    clusters: dict[str, int] | None = None,
 ) -> None:
-    """Means of each arm over the items that have a value, and of the difference of two over those that have both."""
+    """Means of each arm over the items that have a value, and of the difference of two over those that have both.
+
+    The difference has Wilcoxon's p value, and an interval by bootstrap over `clusters` (of each id), where there are some.
+    """
     for arm, found in values.items():
         have = [value for id in ids if (value := found[id]) is not None]
         report["figures"][f"{arm}/{place}"] = {**statistics.mean(have), "unscored": len(ids) - len(have)}
     if set(values) != {"before", "after"}:
         return
-    both = [(values["before"][id], values["after"][id]) for id in ids]
-    changes = [a - b for b, a in both if a is not None and b is not None]
-    report["figures"][f"delta/{place}"] = {**statistics.mean(changes), "unscored": len(ids) - len(changes)}
+    both = [(id, values["before"][id], values["after"][id]) for id in ids]
+    known = [(id, b, a) for id, b, a in both if a is not None and b is not None]
+    together = [clusters[id] for id, _, _ in known] if clusters else None
+    difference = statistics.paired_scores([b for _, b, _ in known], [a for _, _, a in known], together)
+    report["figures"][f"delta/{place}"] = {**difference, "unscored": len(ids) - len(known)}
 
 
 def bound(
