@@ -154,9 +154,11 @@ def section(
     changes: dict[str, float],
 ) -> str:
     """What RESULTS.md gets; nothing of where things lie on this machine."""
+    import torch
+
     facts = {
         "commit": commit(),
-        "machine": f"{machine(model.device)}; load at the end {os.getloadavg()[0]:.1f}",
+        "machine": f"{machine(model.device)}, {torch.get_num_threads()} threads; load at the end {os.getloadavg()[0]:.1f}",
         "versions": f"Python {platform.python_version()}, torch {artifacts.library_version('torch')}, "
         f"transformers {artifacts.library_version('transformers')}",
         "model": f"{model.path}, {model.dtype}",

@@ -64,10 +64,11 @@ def test_several_models_in_one_sweep_end_in_one_table(cli, tiny, tmp_path):
         inert(part) in page for part in ("benign refused · benign_twins", "right · medical_questions", tiny.name)
     )
     for made in reports(sweep):
-        assert {key.partition("/")[0] for key in made["figures"]} == {"before"} and "gate" not in made
+        assert {key.partition("/")[0] for key in made["figures"]} == {"before"} and made["gate"] is None
         assert made["figures"]["before/robustness/harmful_requests/attack_success_rate_role_play"]["n"] == 3
         assert made["figures"]["before/harmfulness/harmful_requests/coherent_rate"]["n"] == 9
         assert all(set(sample) >= {"before"} and "after" not in sample for sample in made["samples"])
+    assert len(list(sweep.glob("*/report.html"))) == 2
     assert not list((tmp_path / "o" / "artifacts").glob("finetune"))
 
 
@@ -81,6 +82,7 @@ def test_an_existing_adapter_is_measured_beside_its_base(cli, tiny, tuned, tmp_p
     assert {key.partition("/")[0] for key in made["figures"]} == {"before", "after", "delta"}
     assert made["figures"]["after/over_refusal/benign_twins/kl_per_token"]["value"] > 0
     assert any(s["before"]["response"] != s["after"]["response"] for s in made["samples"])
+    assert len(list((tmp_path / "o").rglob("report.html"))) == 1
     assert made["adapter"] == made["settings"]["model"]["adapter"] or made["adapter"]
     code, out, _ = cli(*arguments, "preflight=true")
     assert code == 0 and "to make" not in out
@@ -106,7 +108,7 @@ def test_an_adapters_id_is_its_contents(tuned, reference, tmp_path):
         ([*SMALL, "model=tiny", "model.adapter=tests"], ["no adapter_config.json there"]),
         ([*SMALL, "model=tiny", "model.base_url=http://localhost/v1"], ["add model.engine=endpoint"]),
         ([*SMALL, "model.path=x", "model.engine=endpoint"], ["engine=endpoint needs model.base_url"]),
-        ([*SMALL, "model.path=x", "model.engine=endpoint", "model.base_url='http://u:hunter2@h/v1'"], ["without user, password"]),
+        ([*SMALL, "model.path=x", "model.engine=endpoint", "model.base_url='http://u:hunter2@h/v1'"], ["user or password"]),
         (
             [*SMALL, "model.path=x", "model.engine=endpoint", "model.base_url=https://h/v1", "model.api_key_env=NO_SUCH"],
             ["model.api_key_env=NO_SUCH", "export"],

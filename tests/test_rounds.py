@@ -169,7 +169,8 @@ def test_figures_of_attacks_by_kind_and_principle_in_both_arms_and_their_differe
     rounds = asking.rounds(EvaluationSettings(attacks=["prefill", "role_play"], safety_prompt=True), SETS)
     before = evaluation(rounds, lambda way, id: False)
     after = evaluation(rounds, lambda way, id: way != "role_play" or id in ("h0", "h3", "h6"))
-    figures = figures_of(rounds, {"before": before, "after": after})["figures"]
+    made = figures_of(rounds, {"before": before, "after": after})
+    figures = made["figures"]
     value = {key: figure["value"] for key, figure in figures.items()}
     assert value["before/robustness/bad/attack_success_rate_role_play"] == 1.0
     assert value["after/robustness/bad/attack_success_rate_role_play"] == pytest.approx(6 / 9)
@@ -182,6 +183,7 @@ def test_figures_of_attacks_by_kind_and_principle_in_both_arms_and_their_differe
     assert "after/robustness/good/attack_success_rate_prefill" not in value
     assert value["delta/harmfulness/bad/refusal_rate_safety_prompt"] == 1.0
     assert value["after/over_refusal/daily/refusal_rate_safety_prompt"] == 1.0
+    assert made["notes"].count(robustness.NOTE) == 1
 
 
 def test_one_arm_alone_has_no_difference():

@@ -125,6 +125,7 @@ def evaluate_alone(config: Config, folder: Path) -> int:
             moved = distance(config, inputs, tuned.base, arms["before"], tuned.adapter)
         about, places = provenance.record_evaluation(config, inputs, arms, moved, folder)
         found = report.run(folder, about, inputs.data, arms, moved, places, config.gate)
+        report_page.write(folder, found, transcripts.collect(inputs.data, arms), [], progress.seconds)
         tracker.finish(found)
     ranking.write(folder.parent)
     return gate.exit_code(found)

@@ -25,6 +25,13 @@ from medsafe_train.quality import card, near_copies
 ELSEWHERE = ("outputs", "data_folder", "preflight", "publish", "tracking", "device")
 
 
+# What a report says of training, where there was none; every report has the same keys.
+NOT_TRAINED: dict[str, Any] = {
+    "requests": None, "demonstrations": {}, "near_copies": {"found": 0, "dropped": 0}, "finetune": {}, "scale": None,
+    "merge_check": None, "training_sets": [], "validation_sets": [],
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Made:
     """What came of a run, beside its evaluations."""
@@ -112,6 +119,7 @@ def record_evaluation(
         "name": config.name,
         "model": _model(base.base) if isinstance(base, Arm) else {"path": base.server.model, **base.made_from()},
         "adapter": tuned.made_from().get("adapter") or tuned.made_from() if tuned else None,
+        **NOT_TRAINED,
         "judge": validated.about(config.judge),
         "prompt_sets": [s.describe() for s in inputs.data.sets],
         "benchmarks": [b.describe() for b in inputs.data.benchmarks],
@@ -119,7 +127,7 @@ def record_evaluation(
         "settings": {key: value for key, value in settings.items() if key not in ELSEWHERE},
         "versions": first.json(artifacts.MADE_FROM)["versions"],
     }
-    return about, {"report": str(folder / "report.md")}
+    return about, {"page": str(folder / "report.html"), "report": str(folder / "report.md")}
 
 
 def of_judge(config: Config, model: ModelReference | None, judged: Artifact) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from typing import Any
 from medsafe_train import artifacts, progress
 from medsafe_train.markdown import inert
 
-# How much a harmful set shows, best first: what a judge scored, else what was not declined.
-HARM = {"harmful_rate": 1, "refusal_rate": -1}
 ARMS = {"before": "", "after": " with its adapter"}
 
 

@@ -60,6 +60,7 @@ def run(
         medical_qa.accuracy(report, benchmark, arms)
     pooled.accuracy(report["figures"])
     report["figures"] = dict(sorted(report["figures"].items()))
+    report |= {"claims": [], "gate": None}
     if "after" in arms:
         claimed = claims.claims(report["figures"], thresholds)
         report["claims"] = [claim.record() for claim in claimed]
