@@ -59,6 +59,37 @@ def test_a_failing_server_ends_every_answer_and_is_paid_once(store, monkeypatch)
         assert not server.received
 
 
+def test_cut_off_while_judging_it_ends_with_the_same_bytes(store, tmp_path, monkeypatch):
+    """Stopped after any number of replies that are on disk, it goes on, asks for none of them again, and ends as if undisturbed."""
+    from medsafe_train.artifacts import Ledger, Store
+
+    class Killed(BaseException):
+        """Nothing catches it, as nothing catches a SIGKILL."""
+
+    write = Ledger.add
+    with Server(answer=REPLY) as server:
+        settings = rubric_settings(server, concurrency=1)
+        whole = verdicts.run(store, settings, answered(store, 12))
+        for moment in (1, 5, 11, 12):
+            other, calls = Store(tmp_path / f"killed-{moment}"), []
+
+            def dies(ledger, records, calls=calls, moment=moment):
+                write(ledger, records)
+                calls.append(1)
+                if len(calls) == moment:
+                    raise Killed
+
+            server.forget()
+            monkeypatch.setattr(Ledger, "add", dies)
+            with pytest.raises(Killed):
+                verdicts.run(other, settings, answered(other, 12))
+            monkeypatch.setattr(Ledger, "add", write)
+            again = verdicts.run(other, settings, answered(other, 12))
+            assert max(server.received.values()) == 1 and len(server.received) == 12
+            for name in ("verdicts.jsonl", "judge.json", "made_from.json"):
+                assert again.path(name).read_bytes() == whole.path(name).read_bytes()
+
+
 def test_too_many_failures_fail_the_stage_and_keep_what_came(store):
     plan = lambda item, attempt, request: (400, '{"error": {"message": "content policy"}}', {}) if item < 5 else None  # noqa: E731
     with Server(plan, answer=REPLY) as server:
