@@ -181,7 +181,10 @@ def test_mistakes_end_in_one_line(refused):
         (["judge.also=[refusal]"], "names a judge twice"),
         (["judge.also=[refussal]", "judge=estimate"], "did you mean refusal?"),
         (["judge=guard", "judge.guard=some/classifier"], "set judge.guard_format"),
-        (["judge=rubric", "judge.base_url=http://user:secret@x/v1", "judge.model=m"], "without user, password"),
+        (
+            ["judge=rubric", "judge.base_url=http://user:secret@x/v1", "judge.model=m"],
+            "judge.base_url holds an address with a user or password",
+        ),
         (
             ["judge=rubric", "judge.base_url=http://example.org/v1", "judge.model=m", "judge.api_key_env=NO_SUCH"],
             "NO_SUCH",
