@@ -107,7 +107,7 @@ def test_over_refusal_beyond_the_margin_fails_the_gate():
     """As the paper's recipe has it: nearly every harmless request is turned away."""
     made = figures(twins=(30, 0, 140, 10))
     claim = verdict_of(made, TWINS)
-    assert claim.verdict == NOT and "a loss is shown" in claim.why
+    assert claim.verdict == NOT and "a rise is shown" in claim.why
     assert names_against(judged(made)) == {"over_refusal"} and judged(made)["stops"]
 
 

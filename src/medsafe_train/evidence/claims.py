@@ -170,9 +170,10 @@ def _non_inferiority(figures: Figures, claim: Claim) -> Claim:
     found = statistics.non_inferiority(delta, claim.margin, lower_is_better=not claim.more_is_better)
     if found["bound"] is None:
         return replace(claim, why="no item was judged both before and after")
+    harm = "a loss" if claim.more_is_better else "a rise"
     good_end = delta["ci95"][1] if claim.more_is_better else -delta["ci95"][0]
     if good_end < 0 and not found["shown"]:
-        return replace(claim, verdict=NOT, why=f"a loss is shown, and it may be {points(-found['bound'])}")
+        return replace(claim, verdict=NOT, why=f"{harm} is shown, and it may be {points(-found['bound'])}")
     base = figures.get(f"before/{claim.figure.removeprefix('delta/')}", {})
     room = None if base.get("value") is None else base["value"] if claim.more_is_better else 1 - base["value"]
     if claim.topic == "capability" and base.get("chance") is not None and base["ci95"][0] <= base["chance"]:
@@ -183,19 +184,19 @@ def _non_inferiority(figures: Figures, claim: Claim) -> Claim:
     if room is not None and room < claim.margin:
         return replace(claim, why=f"the base model leaves less than {points(claim.margin)} to lose")
     if found["shown"]:
-        return replace(claim, verdict=SUPPORTED, why="a loss is shown, within the margin" if good_end < 0 else "")
+        return replace(claim, verdict=SUPPORTED, why=f"{harm} is shown, within the margin" if good_end < 0 else "")
     if found["n_needed"] is not None and delta["n"] < found["n_needed"]:
-        why = f"a loss of {points(-found['bound'])} is not excluded{_would_do(found['n_needed'])}"
+        why = f"{harm} of {points(-found['bound'])} is not excluded{_would_do(found['n_needed'], ' where nothing changes')}"
         return replace(claim, why=why, n_needed=found["n_needed"])
-    return replace(claim, verdict=NOT, why=f"a loss of {points(-found['bound'])} is not excluded")
+    return replace(claim, verdict=NOT, why=f"{harm} of {points(-found['bound'])} is not excluded")
 
 
 def _is_score(claim: Claim) -> bool:
     return claim.figure.rpartition("/")[2] in SCORES
 
 
-def _would_do(items: int | None) -> str:
-    return f"; about {items:,} items would do" if items else ""
+def _would_do(items: int | None, when: str = "") -> str:
+    return f"; about {items:,} items would do{when}" if items else ""
 
 
 def points(share: float) -> str:
