@@ -111,7 +111,7 @@ def report(found, path="SmolLM2-135M-Instruct", **more):
 
 def _point(scale, harmful, benign):
     share = lambda count: statistics.rate([n < count for n in range(52)])  # noqa: E731
-    return {"scale": scale, "harmful": share(harmful), "benign": share(benign), "harmful_assented": share(harmful - 6), "benign_assented": share(benign)}  # fmt: skip
+    return {"scale": scale, "youden": 0.7, "harmful": share(harmful), "benign": share(benign), "harmful_assented": share(harmful - 6), "benign_assented": share(benign)}  # fmt: skip
 
 
 def _figures(figures, place, chosen, succeeds=False):

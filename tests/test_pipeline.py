@@ -119,7 +119,7 @@ def test_the_page_has_every_item_and_the_counts_of_the_report(finished):
     for arm in ("before", "after"):
         for place, name, attack in (
             ("harmfulness", "refusal_rate", ""),
-            ("robustness", "harmful_refusal_rate_prefilled", "prefilled"),
+            ("robustness", "harmful_refusal_rate_prefilled", "prefill"),
         ):
             asked = [i for i in items if i["set"] == "harmful_requests" and i["attack"] == attack]
             figure = made["figures"][f"{arm}/{place}/harmful_requests/{name}"]

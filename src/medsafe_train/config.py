@@ -449,6 +449,8 @@ class TrackingSettings:
     mode: TrackingMode = TrackingMode.disabled
     """disabled, offline (a local W&B run, no account) or online."""
     project: str = "medsafe_train"
+    harmful_text: bool = False
+    """Also log harmful requests and the answers that go along with them; else they are left out of what W&B is given."""
 
 
 @dataclass

@@ -33,6 +33,7 @@ from medsafe_train.stages import (
     scale,
     verdicts,
 )
+from medsafe_train.tracking import Finished
 
 
 def run(config: Config, folder: Path) -> int:
@@ -76,7 +77,16 @@ def train_and_compare(config: Config, folder: Path) -> int:
         report_page.write(folder, found, items, trained.records("training.jsonl"), progress.seconds)
         weights = merged.path("merged") if merged else adapter.path("adapter")
         ready = publish.write(folder, found, weights, config.publish, Path(model.folder) / "README.md")
-        tracker.finish(found, trained)
+        tracker.finish(
+            Finished(
+                folder,
+                found,
+                items,
+                trained.records("training.jsonl"),
+                {"demonstrations": demos, "adapter": adapter},
+                (merged or adapter, weights),
+            )
+        )
         publish.push(ready, config.publish, found)
     return gate.exit_code(found)
 
@@ -125,8 +135,9 @@ def evaluate_alone(config: Config, folder: Path) -> int:
             moved = distance(config, inputs, tuned.base, arms["before"], tuned.adapter)
         about, places = provenance.record_evaluation(config, inputs, arms, moved, folder)
         found = report.run(folder, about, inputs.data, arms, moved, places, config.gate)
-        report_page.write(folder, found, transcripts.collect(inputs.data, arms), [], progress.seconds)
-        tracker.finish(found)
+        items = transcripts.collect(inputs.data, arms)
+        report_page.write(folder, found, items, [], progress.seconds)
+        tracker.finish(Finished(folder, found, items))
     ranking.write(folder.parent)
     return gate.exit_code(found)
 

@@ -15,6 +15,7 @@ from medsafe_train.report_page import answer, made, transcripts, words
 from medsafe_train.report_page.plots import draw
 
 FOLDER = Path(__file__).parent
+STYLE = (FOLDER / "page.css").read_text(encoding="utf-8")
 # How a verdict is coloured; one that decides nothing is grey.
 TONES = {"passed": "better", "supported": "better", "failed": "worse", "not supported": "worse"}
 # Tables of the Markdown page that have a section of their own here.
@@ -53,11 +54,11 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters |= {"points": pages.points, "share": pages.share}
-    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
     cards = answer.cards(report)
     drawn = draw(report, items, curve)
     return environment.get_template("page.html").render(
-        report=report,
+        report={"claims": [], "gate": None, **report},  # of one model alone nothing is claimed
         cards=cards,
         compared=any(key.startswith("delta/") for key in report["figures"]),
         tone=lambda verdict: TONES.get(verdict, ""),
@@ -65,8 +66,8 @@ def render(
         plots=[(plot, Markup(plot.svg)) for plot in drawn],
         tables=[table for table in pages.tables(report) if table[0] not in ELSEWHERE],
         sections=made.sections(report, seconds),
-        policy=policy(style, script),
-        style=Markup(style),
+        policy=policy(STYLE, script),
+        style=Markup(STYLE),
         script=Markup(script),
         data=Markup(embedded({"items": items, "principles": PRINCIPLES, "ways": words.WAYS, "changes": words.CHANGES})),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from medsafe_train.evidence import pooled
@@ -106,7 +107,7 @@ def _order(report: dict[str, Any], place: str, value: float) -> tuple[float, int
 def sentence(report: dict[str, Any], found: list[Card]) -> str:
     """The answer in one sentence, of what was measured."""
     said = [_clause(card) for card in found if card.before or card.after]
-    model = report["model"]["path"]
+    model = Path(report["model"]["path"]).name or report["model"]["path"]
     if not said:
         return f"Nothing was measured of {model}."
     listed = (", ".join(said[:-1]) + " and " if len(said) > 1 else "") + said[-1]

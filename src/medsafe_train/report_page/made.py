@@ -30,7 +30,9 @@ class Section:
 def sections(report: dict[str, Any], seconds: dict[str, float]) -> list[Section]:
     """What the report knows of how it came about, in the page's order; what it does not know is left out."""
     found = [
-        Section("model", "Model", flat(report["model"])),
+        Section(
+            "model", "Model", flat(report["model"] | ({"adapter": report["adapter"]} if report.get("adapter") else {}))
+        ),
         Section("judge", "Judge", _judge(report["judge"])),
         Section("training", "Training", _training(report)),
         Section("data", "Data", heads=("set", "items", "licence", "source", "sha256"), rows=_data(report)),
@@ -77,17 +79,18 @@ def _judge(judge: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _training(report: dict[str, Any]) -> list[tuple[str, str]]:
-    near = report["near_copies"]
-    found = [
-        ("seed", text(report["settings"]["seed"])),
-        *((f"demonstrations, {key}", value) for key, value in flat(report["demonstrations"])),
-        *((f"trained on, {key}", value) for key, value in flat(report["finetune"])),
-        ("near-copies of evaluated prompts", f"{near['found']} found, {near['dropped']} training requests left out"),
-    ]
-    if report["scale"]:
+    found = [("seed", text(report["settings"]["seed"]))]
+    for key, said in (
+        ("demonstrations", "demonstrations"),
+        ("finetune", "trained on"),
+        ("merge_check", "merged checkpoint"),
+    ):
+        found += [(f"{said}, {name}", value) for name, value in flat(report.get(key) or {})]
+    if near := report.get("near_copies"):
+        shown = f"{near['found']} found, {near['dropped']} training requests left out"
+        found.append(("near-copies of evaluated prompts", shown))
+    if report.get("scale"):
         found.append(("strength published", f"{report['scale']['chosen']:g} of the trained adapter"))
-    if report["merge_check"]:
-        found += [(f"merged checkpoint, {key}", value) for key, value in flat(report["merge_check"])]
     return found
 
 
@@ -95,7 +98,7 @@ def _data(report: dict[str, Any]) -> list[tuple[str, ...]]:
     """A row for each set, with all that it was used for: one file may be trained on, chosen on and evaluated, each a part."""
     found: dict[tuple[str, ...], list[str]] = {}
     for key, use in SETS:
-        for s in report[key]:
+        for s in report.get(key, []):
             hashes = " ".join(f"{file} {digest}" for file, digest in s["sha256"].items())
             found.setdefault((s["name"], s["licence"], s["citation"], hashes), []).append(f"{s['n']} {use}")
     return [(name, ", ".join(uses), *origin) for (name, *origin), uses in found.items()]
