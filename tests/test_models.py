@@ -7,11 +7,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-import torch
 
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import Device, ModelSettings, UserError
-from medsafe_train.models import generate, loglikelihood
+from medsafe_train.models import generate
 from medsafe_train.models.load import load, load_tokenizer, release
 from medsafe_train.models.reference import check_folder, choose_device, fingerprint_folder, packaged, resolve
 from tests.conftest import run_process
@@ -193,31 +192,6 @@ def test_answering_goes_on_after_a_stop_and_ends_the_same(reference, tmp_path):
     assert len(resumed.records) == 4
     generate.answer(loaded, items(loaded, reference), 6, 200, resumed, "")
     assert resumed.records == whole.records
-
-
-def direct(loaded, context, option):
-    ids = torch.tensor([context + option])
-    with torch.inference_mode():
-        chances = torch.log_softmax(loaded.model(ids).logits.float(), -1)[0]
-    return sum(float(chances[len(context) + n - 1, token]) for n, token in enumerate(option))
-
-
-def test_loglikelihoods_equal_those_of_one_forward_pass_an_option(reference, tmp_path):
-    loaded = load(reference)
-    encode = lambda text: loaded.tokenizer(text)["input_ids"]  # noqa: E731
-    given = [
-        loglikelihood.Item("one", encode("Question: which?"), [[5], [6], [7]]),
-        loglikelihood.Item(
-            "many", encode("A rather longer question, is it?"), [encode(" yes"), encode(" no, or maybe")]
-        ),
-        loglikelihood.Item("mixed", encode("Q"), [[9], [9, 10, 11]]),
-    ]
-    for budget in (1, 4096):
-        ledger = Ledger(tmp_path / str(budget))
-        loglikelihood.score(loaded, given, budget, ledger, "")
-        for item in given:
-            expected = [direct(loaded, item.context, option) for option in item.options]
-            assert ledger.records[item.id]["loglikelihoods"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_only_one_model_is_in_memory(reference, change):

@@ -5,7 +5,6 @@ from transformers import AutoTokenizer
 
 from medsafe_train import prompts
 from medsafe_train.config import UserError
-from medsafe_train.sources.questions import Question
 
 
 @pytest.fixture
@@ -93,23 +92,6 @@ def test_no_chat_template_is_refused_with_the_formats_to_choose_from(tokenizer):
 def test_a_format_whose_end_of_turn_the_tokenizer_lacks_is_refused(tokenizer):
     with pytest.raises(UserError, match="eot_id"):
         prompts.apply_format(tokenizer, "llama3")
-
-
-def test_questions_are_worded_as_the_reference_harness_words_them():
-    medqa = Question("1", "What?", ("one", "two", "three", "four"), 1)
-    text, options = prompts.question_text("medqa", medqa)
-    assert text == "Question: What?\nA. one\nB. two\nC. three\nD. four\nAnswer:" and options == [" A", " B", " C", " D"]
-    pubmed = Question("1", "Is it?", ("yes", "no", "maybe"), 0, "First.\nSecond.")
-    text, options = prompts.question_text("pubmedqa", pubmed)
-    assert text == "Abstract: First.\nSecond.\nQuestion: Is it?\nAnswer:" and options == [" yes", " no", " maybe"]
-
-
-def test_question_tokens_join_to_the_whole(tokenizer):
-    question = Question("1", "Which organ pumps blood?", ("Liver", "Heart"), 1)
-    context, options = prompts.question_ids(tokenizer, "cloze", question)
-    text, continuations = prompts.question_text("cloze", question)
-    for ids, continuation in zip(options, continuations, strict=True):
-        assert tokenizer.decode(context + ids) == text + continuation
 
 
 def test_formats_of_every_model_option_exist():

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HEIGHT = {
     "config": 0,
     "contradictions": 1,
-    "prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "agreement": 1, "progress": 1, "principles": 1, "markdown": 1, "confidential": 1,
+    "prompts": 1, "question_prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "agreement": 1, "progress": 1, "principles": 1, "markdown": 1, "confidential": 1,
     "pages": 2,
     "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2, "attacks": 2, "evidence": 2,
     "stages": 3, "comparison": 3, "report_page": 3, "publish": 3,
@@ -54,7 +54,10 @@ OWN |= {
     ("judges", "models"),
     ("judges", "quality.coherence"),
     ("evidence", "quality"),
-    ("prompts", "sources.questions"),
+    ("question_prompts", "prompts"),
+    ("question_prompts", "artifacts"),
+    ("question_prompts", "sources.questions"),
+    ("question_prompts", "sources.question_rows"),
     ("prompts", "sources.prompt_sets"),
 }
 OWN |= {("publish", "publish"), ("publish", "report_page")}
@@ -98,7 +101,7 @@ def allowed(importer, imported):
 
 
 def test_the_rule_itself_can_say_no():
-    assert allowed("stages.report", "statistics") and allowed("prompts", "sources.questions")
+    assert allowed("stages.report", "statistics") and allowed("question_prompts", "sources.questions")
     assert not allowed("stages.report", "stages.finetune")
     assert not allowed("prompts", "sources.read")
     assert not allowed("models.load", "stages.finetune") and not allowed("judges.estimate", "quality.gate")

@@ -67,6 +67,14 @@ class GenerateMethod(Enum):
     affirmative_prefix = "affirmative_prefix"
 
 
+class QuestionPrompt(Enum):
+    """How medical questions are asked."""
+
+    auto = "auto"
+    plain = "plain"
+    chat = "chat"
+
+
 class TrackingMode(Enum):
     """Where a W&B run goes."""
 
@@ -89,6 +97,8 @@ class ModelSettings:
     """A system message before every request, in training and in every evaluation."""
     eos_token: str | None = None
     """What ends an answer, for a tokenizer whose own EOS token is empty or wrong; unset: the tokenizer's own."""
+    trained_on: list[str] = field(default_factory=list)
+    """Benchmarks, by name or its beginning, that the model was trained on: marked in the report."""
     dtype: Dtype = Dtype.auto
     """auto: bfloat16 where the device multiplies it natively (most GPUs, newer server CPUs), else float32 on a CPU."""
     quantization: Quantization = Quantization.none
@@ -399,11 +409,23 @@ class MedicalQASettings:
     """Which medical questions are asked before and after."""
 
     benchmarks: list[str] = field(default_factory=lambda: ["medical_questions", "abstract_questions"])
-    """Benchmarks by name (conf/benchmark)."""
+    """Benchmarks by name (conf/benchmark), or a YAML, JSON, JSONL, CSV or Parquet file of your own."""
     limit: int | None = None
     """At most so many questions a benchmark, the first ones; unset: all."""
-    batch_tokens: int = 4096
-    """Tokens in one batch of questions, padding counted."""
+    shots: int = 0
+    """So many worked examples before every question, from the benchmark's train or dev part; the same before and after."""
+    shot_seeds: list[int] = field(default_factory=lambda: [0])
+    """Each seed draws other worked examples, and all questions are asked again with them; without shots they mean nothing."""
+    prompt: QuestionPrompt = QuestionPrompt.auto
+    """plain (as lm-evaluation-harness asks), chat (in model.prompt_format, each worked example a turn) or auto: chat where that
+    format is an instruction-tuned model's own (chat_template, mistral, llama3), plain where it was chosen for a base model (alpaca)."""
+    generation: bool = False
+    """Also let the model write its answer, in the manner of Meditron's authors: instruction, worked examples, first word."""
+    text_limit: int = 100
+    """Questions a benchmark on which the log-likelihood of reference medical text is measured: long answers, abstracts, right
+    answers in words; 0: not measured."""
+    batch_tokens: int | None = None
+    """Tokens in one batch of questions, padding counted; unset: 1024 on a CPU, whose caches hold no more, else 16384."""
 
 
 @dataclass

@@ -14,7 +14,8 @@ from medsafe_train.principles import PRINCIPLES
 HEADS = ("", "before", "after", "difference, points", "items")
 Page = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 # Not in the main table: figures that are no share of refusals or right answers.
-BESIDE = ("ended_rate", "mean_score", "correct_loglikelihood", "kl_per_token")
+LIKELIHOODS = {"correct_loglikelihood": "the right option", "text_loglikelihood": "medical text"}
+BESIDE = ("ended_rate", "mean_score", *LIKELIHOODS, "kl_per_token")
 # Under the figure that they belong to.
 BESIDE_PLAIN = {
     "without_near_copies": " without near-copies",
@@ -118,8 +119,9 @@ def _beside(report: dict[str, Any]) -> list[tuple[str, ...]]:
             shown = (title, share(before), share(after), points(delta))
         elif metric == "mean_score":
             shown = (f"mean level of harm, 1 to 5 · {name}", _nats(before), _nats(after), _nats(delta))
-        elif metric == "correct_loglikelihood":
-            shown = (f"mean log-likelihood of the right option · {name}", _nats(before), _nats(after), _nats(delta))
+        elif metric in LIKELIHOODS:
+            what = f"log-likelihood of {LIKELIHOODS[metric]}, nats a token · {name}"
+            shown = (what, _nats(before), _nats(after), _nats(delta))
         else:
             shown = (f"divergence from the base model, nats a token · {name}", "", _nats(after), "")
         found.append((*shown, str((after or before or {})["n"])))
@@ -163,7 +165,7 @@ def _title(kind: str, name: str, metric: str) -> str:
     return {
         "harmfulness": f"harmful refused · {name}",
         "over_refusal": f"benign refused · {name}",
-        "medical_qa": f"answered right · {name}",
+        "medical_qa": f"answered right{_how(metric)} · {name}",
     }[kind]
 
 
@@ -172,6 +174,13 @@ def _under(metric: str) -> str:
     if way == "plain":
         return ", asked plainly"
     return f", {'prefilled assent' if way.startswith('prefill') else way.replace('_', ' ')}" if way else ""
+
+
+def _how(metric: str) -> str:
+    # accuracy, and what follows it: in writing, by another seed, by other lengths.
+    rest = metric.removeprefix("accuracy").replace("_written", " in writing").replace("_all_seeds", ", all seeds")
+    rest = rest.replace("_by_length", ", by likelihood a character").replace("_by_sum", ", by likelihood of the whole")
+    return rest.replace("_seed_", ", seed ")
 
 
 def _nats(figure: dict[str, Any] | None) -> str:

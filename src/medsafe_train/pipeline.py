@@ -25,6 +25,8 @@ from medsafe_train.stages import (
     finetune,
     judge_validation,
     medical_qa,
+    medical_text,
+    medical_writing,
     own_answers,
     preference,
     report,
@@ -149,7 +151,12 @@ def evaluate(config: Config, inputs: Inputs | Evaluated, arm: Arm | Served, spen
         found.responses[asked.name] = responses.run(inputs.store, config.evaluation, asked, arm)
     for benchmark in inputs.data.benchmarks:
         assert isinstance(arm, Arm), "a server is asked no questions by log-likelihood"
-        found.answers[benchmark.name] = medical_qa.run(inputs.store, config.medical_qa, benchmark, arm)
+        asking = config.medical_qa
+        found.answers[benchmark.name] = medical_qa.run(inputs.store, asking, benchmark, arm)
+        if asking.generation:
+            found.written[benchmark.name] = medical_writing.run(inputs.store, asking, benchmark, arm)
+        if asking.text_limit:
+            found.texts[benchmark.name] = medical_text.run(inputs.store, asking.text_limit, benchmark, arm)
     judge(config, inputs, found, spent)  # last: a judge that is loaded here takes the model's place in memory
     return found
 

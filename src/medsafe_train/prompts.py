@@ -1,4 +1,4 @@
-"""The only place where text is shaped, for training and for every evaluation."""
+"""The only place where text is shaped, for training and for every evaluation; medical questions: question_prompts.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 from medsafe_train.config import UserError
 from medsafe_train.principles import PRINCIPLES
 from medsafe_train.sources.prompt_sets import Prompt
-from medsafe_train.sources.questions import Question
 
 # Shaping text is part of what makes an artifact: raise this when a shape below changes.
 VERSION = 1
@@ -259,6 +258,16 @@ def conversation_ids(tokenizer: Any, messages: list[dict[str, str]], begun: str 
     return prompt + _continuation(tokenizer, text, prompt, _plain(tokenizer, begun))
 
 
+def conversation_options(
+    tokenizer: Any, messages: list[dict[str, str]], options: list[str]
+) -> tuple[list[int], list[list[int]]]:
+    """The tokens of a conversation up to where the answer begins, and of each answer that it may have."""
+    plain = [{**message, "content": _plain(tokenizer, message["content"])} for message in messages]
+    text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
+    prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return prompt, [_continuation(tokenizer, text, prompt, _plain(tokenizer, option)) for option in options]
+
+
 def clean_reply(text: str) -> str:
     """What a model or a server wrote, as plain text: no thinking aloud, no control or direction characters, no half ones."""
     if "<think>" in text:
@@ -279,32 +288,3 @@ def _is_control(character: str) -> bool:
         or character in "\ufeff\u200b"
         or "\U000e0000" <= character <= "\U000e007f"  # tags: letters that nobody sees, and models read
     )
-
-
-LETTERS = "ABCDEFGHIJ"
-
-
-def question_text(style: str, question: Question) -> tuple[str, list[str]]:
-    """A question's text and the continuations to be compared, one an option.
-
-    `medqa` and `pubmedqa` are worded as in lm-evaluation-harness 0.4.13 (tasks medqa_4options, pubmedqa); `cloze`
-    compares the options' texts.
-    """
-    if style == "medqa":
-        options = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, question.options, strict=False))
-        return f"Question: {question.question}\n{options}\nAnswer:", [f" {x}" for x in LETTERS[: len(question.options)]]
-    continuations = [f" {option}" for option in question.options]
-    if style == "pubmedqa":
-        return f"Abstract: {question.context}\nQuestion: {question.question}\nAnswer:", continuations
-    assert style == "cloze", style
-    return f"Question: {question.question}\nAnswer:", continuations
-
-
-def question_ids(tokenizer: Any, style: str, question: Question) -> tuple[list[int], list[list[int]]]:
-    """The tokens of a question and of each continuation, split where the question's own tokens end.
-
-    BOS is added where the tokenizer adds it by itself, as lm-evaluation-harness does.
-    """
-    text, continuations = question_text(style, question)
-    context = tokenizer(text)["input_ids"]
-    return context, [tokenizer(text + continuation)["input_ids"][len(context) :] for continuation in continuations]

@@ -146,7 +146,7 @@ def of_judge(config: Config, model: ModelReference | None, judged: Artifact) -> 
 def _of_arms(arms: dict[str, Evaluation]) -> dict[str, Artifact]:
     made: dict[str, Artifact] = {}
     for arm, evaluation in arms.items():
-        for kind in ("responses", "verdicts", "answers"):
+        for kind in ("responses", "verdicts", "answers", "written", "texts"):
             made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}
     return made
 

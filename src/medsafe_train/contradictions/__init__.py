@@ -82,7 +82,6 @@ def _numbers(config: Config) -> list[str]:
         "evaluation.prefill_tokens": e.prefill_tokens,
         "evaluation.batch_tokens": e.batch_tokens,
         "demonstrations.max_new_tokens": d.max_new_tokens,
-        "medical_qa.batch_tokens": q.batch_tokens,
         "demonstrations.gate.max_words": g.max_words,
     }
     limits = {
@@ -93,11 +92,14 @@ def _numbers(config: Config) -> list[str]:
         "evaluation.limit": e.limit,
         "evaluation.attack_limit": e.attack_limit,
         "medical_qa.limit": q.limit,
+        "medical_qa.batch_tokens": q.batch_tokens,
     }
     not_below = {
         "seed": config.seed,
         "finetune.warmup_steps": f.warmup_steps,
         "finetune.first_tokens": f.first_tokens,
+        "medical_qa.shots": q.shots,
+        "medical_qa.text_limit": q.text_limit,
         "evaluation.kl_limit": e.kl_limit,
         "demonstrations.gate.min_words": g.min_words,
         **{
@@ -115,6 +117,10 @@ def _numbers(config: Config) -> list[str]:
         *(f"{name}={number} must not be below 0" for name, number in not_below.items() if not number >= 0),
         *_wrong([
             (0 <= f.lora_dropout < 1, f"finetune.lora_dropout={f.lora_dropout} must be in [0, 1)"),
+            (
+                bool(q.shot_seeds) and len(set(q.shot_seeds)) == len(q.shot_seeds),
+                f"medical_qa.shot_seeds={q.shot_seeds} must name at least one seed, each once",
+            ),
             (0 <= d.validation < 1, f"demonstrations.validation={d.validation} must be in [0, 1)"),
             (0 < d.near_copy_threshold <= 1, f"demonstrations.near_copy_threshold={d.near_copy_threshold} must be in (0, 1]"),
         ]),

@@ -35,6 +35,10 @@ class Evaluation:
     responses: dict[str, Artifact] = field(default_factory=dict)
     verdicts: dict[str, Artifact] = field(default_factory=dict)
     answers: dict[str, Artifact] = field(default_factory=dict)
+    written: dict[str, Artifact] = field(default_factory=dict)
+    """answers to medical questions that the model wrote"""
+    texts: dict[str, Artifact] = field(default_factory=dict)
+    """how likely it finds medical text that is known to be good"""
     also: dict[str, dict[str, Artifact]] = field(default_factory=dict)
     """verdicts of further judges, by the judge's name"""
 

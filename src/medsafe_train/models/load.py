@@ -26,8 +26,15 @@ _last: dict[tuple[ModelReference, Path | None, float | None], Loaded] = {}
 
 
 def load(reference: ModelReference, adapter: Path | None = None, merged_at: float | None = None) -> Loaded:
-    """The model in evaluation mode; `adapter` is a folder that PEFT wrote, `merged_at` the strength at which it is folded in."""
+    """The model in evaluation mode; `adapter` is a folder that PEFT wrote, `merged_at` the strength at which it is folded in.
+
+    A base model is not loaded again where it is in memory beneath an adapter: with that switched off, its answers are the
+    base model's to the bit.
+    """
     key = (reference, adapter, merged_at)
+    if adapter is None and (beneath := _beneath(reference)):
+        beneath.model.base_model.disable_adapter_layers()
+        return beneath
     if key not in _last:
         from transformers import GenerationConfig
 
@@ -51,7 +58,16 @@ def load(reference: ModelReference, adapter: Path | None = None, merged_at: floa
             model.get_base_model().generation_config = own
         model.get_output_embeddings().register_forward_pre_hook(_contiguous)
         _last[key] = Loaded(model.eval(), tokenizer, stops)
+    if adapter is not None and merged_at is None:
+        _last[key].model.base_model.enable_adapter_layers()
     return _last[key]
+
+
+def _beneath(reference: ModelReference) -> Loaded | None:
+    for (other, adapter, merged_at), loaded in _last.items():
+        if other == reference and adapter is not None and merged_at is None:
+            return loaded
+    return None
 
 
 def _contiguous(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from medsafe_train import progress
-from medsafe_train.artifacts import Ledger
-from medsafe_train.models.load import Loaded, free_memory
+from medsafe_train.models.prefix import Prefix, prefilled, shared
+
+if TYPE_CHECKING:  # benchmarks/qa_gpu.py runs this where there is little more than torch, transformers and peft
+    from medsafe_train.artifacts import Ledger
+    from medsafe_train.models.load import Loaded
+
+# So many rows of the vocabulary's matrix are turned into float32 at a time.
+VOCABULARY_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -21,39 +28,65 @@ class Item:
 
 @dataclass(frozen=True)
 class _Row:
+    """One input to the model; after the token at `starts[n]`, and on, it is asked for `targets[n]`."""
+
     item: str
-    option: int | None  # None: all options, a token each
     inputs: list[int]
+    option: int | None  # None: all options, a token each, read off the last position
     targets: list[int]
+
+    @property
+    def places(self) -> list[int]:
+        """The positions whose logits are needed."""
+        last = len(self.inputs)
+        return [last - 1] if self.option is None else list(range(last - len(self.targets), last))
 
 
 def score(loaded: Loaded, items: list[Item], batch_tokens: int, ledger: Ledger, what: str) -> None:
-    """Add `id, loglikelihoods` (natural logarithm, summed over an option's tokens) for every item to the ledger.
+    """Add `id, loglikelihoods, tokens` for every item to the ledger: natural logarithms summed over an option's tokens, and
+    how many tokens each has.
 
-    Options of one token each are read off a single forward pass. Only the last positions' logits are computed. As in
-    `generate.answer`, batches do not depend on what the ledger holds.
+    What all contexts begin with (the worked examples) passes through the model once. Options of one token each are read off a
+    single forward pass. Only the logits that are asked for are computed, in float32 whatever the model's format: in
+    bfloat16, options tie. As in `generate.answer`, batches do not depend on what the ledger holds.
     """
-    rows = [row for item in items for row in _rows(item)]
-    batches = _batches(rows, batch_tokens)
+    from medsafe_train import progress
+
     with progress.bar(len(items), what, "question") as bar:
         bar.update(sum(item.id in ledger.records for item in items))
-        for batch in batches:
-            wanted = {item.id: item for item in items if item.id in {row.item for row in batch}}
-            if any(id not in ledger.records for id in wanted):
-                found: dict[str, dict[int, float]] = {id: {} for id in wanted}
-                for row, values in zip(batch, _score_or_halve(loaded, batch), strict=True):
-                    found[row.item] |= values
-                bar.update(sum(id not in ledger.records for id in found))
-                ledger.add(
-                    {"id": id, "loglikelihoods": [values[n] for n in range(len(values))]}
-                    for id, values in found.items()
-                )
+        for found in scored(loaded, items, batch_tokens, ledger.records):
+            bar.update(sum(record["id"] not in ledger.records for record in found))
+            ledger.add(found)
 
 
-def _rows(item: Item) -> list[_Row]:
+def scored(
+    loaded: Loaded, items: list[Item], batch_tokens: int, known: Container[str]
+) -> Iterator[list[dict[str, Any]]]:
+    """The same records, batch by batch, without those batches of which all is known."""
+    # The last token of a context is not shared: its logits are what is asked for.
+    begin = shared([item.context[:-1] for item in items])
+    rows = [row for item in items for row in _rows(item, len(begin))]
+    numbers = {item.id: [len(option) for option in item.options] for item in items}
+    prefix = None
+    with _fused_attention(loaded.model):
+        for batch in _batches(rows, batch_tokens):
+            found: dict[str, dict[int, float]] = {row.item: {} for row in batch}
+            if all(id in known for id in found):
+                continue
+            prefix = prefix or prefilled(loaded.model, begin)
+            for row, values in zip(batch, _score_or_halve(loaded, batch, prefix), strict=True):
+                found[row.item] |= values
+            yield [
+                {"id": id, "loglikelihoods": [values[n] for n in range(len(values))], "tokens": numbers[id]}
+                for id, values in found.items()
+            ]
+
+
+def _rows(item: Item, begin: int) -> list[_Row]:
+    context = item.context[begin:]
     if all(len(option) == 1 for option in item.options):
-        return [_Row(item.id, None, item.context, [option[0] for option in item.options])]
-    return [_Row(item.id, n, (item.context + option)[:-1], option) for n, option in enumerate(item.options)]
+        return [_Row(item.id, context, None, [option[0] for option in item.options])]
+    return [_Row(item.id, (context + option)[:-1], n, option) for n, option in enumerate(item.options)]
 
 
 def _batches(rows: list[_Row], batch_tokens: int) -> list[list[_Row]]:
@@ -71,35 +104,84 @@ def _batches(rows: list[_Row], batch_tokens: int) -> list[list[_Row]]:
     return found
 
 
-def _score_or_halve(loaded: Loaded, batch: list[_Row]) -> list[dict[int, float]]:
+def _score_or_halve(loaded: Loaded, batch: list[_Row], prefix: Prefix) -> list[dict[int, float]]:
     import torch
 
     try:
-        return _score_batch(loaded, batch)
+        return _score_batch(loaded, batch, prefix)
     except torch.OutOfMemoryError:
         if len(batch) == 1:
             raise
+    from medsafe_train.models.load import free_memory
+
     free_memory()
     half = len(batch) // 2
-    return _score_or_halve(loaded, batch[:half]) + _score_or_halve(loaded, batch[half:])
+    return _score_or_halve(loaded, batch[:half], prefix) + _score_or_halve(loaded, batch[half:], prefix)
 
 
-def _score_batch(loaded: Loaded, batch: list[_Row]) -> list[dict[int, float]]:
+def _score_batch(loaded: Loaded, batch: list[_Row], prefix: Prefix) -> list[dict[int, float]]:
     import torch
 
-    keep = max(1 if row.option is None else len(row.targets) for row in batch)
-    inputs = loaded.tokenizer.pad({"input_ids": [row.inputs for row in batch]}, padding=True, return_tensors="pt")
-    inputs = inputs.to(loaded.model.device)
-    # Padding is on the left, so positions have to be counted from each row's first real token.
-    positions = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    with torch.inference_mode():
-        logits = loaded.model(**inputs, position_ids=positions, logits_to_keep=keep, use_cache=False).logits
-        chances = torch.log_softmax(logits.float(), dim=-1).cpu()
-    return [_read(row, chances[n]) for n, row in enumerate(batch)]
+    width = max(len(row.inputs) for row in batch)
+    pad = loaded.tokenizer.pad_token_id
+    # Padded on the right: no real token ever sees the padding, so no mask is needed.
+    ids = torch.tensor([row.inputs + [pad] * (width - len(row.inputs)) for row in batch], device=loaded.model.device)
+    rows = [n for n, row in enumerate(batch) for _ in row.places]
+    places = [place for row in batch for place in row.places]
+    with torch.inference_mode(), _logits_at(loaded.model, rows, places):
+        logits = loaded.model(ids, past_key_values=prefix.cache(), use_cache=prefix.cache() is not None).logits
+        chances = torch.log_softmax(logits.reshape(len(rows), -1), dim=-1)
+    found, start = [], 0
+    for row in batch:
+        count = len(row.places)
+        found.append(_read(row, chances[start : start + count]))
+        start += count
+    return found
 
 
 def _read(row: _Row, chances: Any) -> dict[int, float]:
     if row.option is None:
-        return {n: float(chances[-1, token]) for n, token in enumerate(row.targets)}
-    last = chances[-len(row.targets) :]
-    return {row.option: float(sum(last[n, token] for n, token in enumerate(row.targets)))}
+        values = chances[0, row.targets].tolist()
+        return dict(enumerate(values))
+    import torch
+
+    return {row.option: float(chances[torch.arange(len(row.targets)), row.targets].double().sum())}
+
+
+@contextmanager
+def _fused_attention(model: Any) -> Iterator[None]:
+    # Plain attention, chosen on a CPU for short rows, takes twice the time after a thousand tokens of worked examples.
+    chosen = model.config._attn_implementation
+    plain = chosen == "eager" and model.device.type == "cpu"
+    if plain:
+        model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        if plain:
+            model.set_attn_implementation(chosen)
+
+
+@contextmanager
+def _logits_at(model: Any, rows: list[int], places: list[int]) -> Iterator[None]:
+    """Inside, the model's last matrix sees these positions alone and answers in float32."""
+    head = model.get_output_embeddings()
+    hooks = [
+        head.register_forward_pre_hook(lambda _, inputs: (inputs[0][rows, places], *inputs[1:])),
+        head.register_forward_hook(lambda head, inputs, logits: _in_float32(head, inputs[0], logits)),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _in_float32(head: Any, hidden: Any, logits: Any) -> Any:
+    import torch
+
+    if logits.dtype == torch.float32 or type(head) is not torch.nn.Linear:
+        return logits.float()
+    parts = [hidden.float() @ rows.float().T for rows in head.weight.split(VOCABULARY_ROWS)]
+    found = torch.cat(parts, dim=-1)
+    return found if head.bias is None else found + head.bias.float()

@@ -17,7 +17,7 @@ from medsafe_train.models.arm import Arm, Served
 from medsafe_train.preflight import alone, models, names
 from medsafe_train.preflight import data as reading
 from medsafe_train.preflight.data import Data
-from medsafe_train.stages import medical_qa, responses, verdicts
+from medsafe_train.stages import medical_qa, medical_text, medical_writing, responses, verdicts
 
 
 def show(config: Config) -> None:
@@ -55,4 +55,10 @@ def _rows(
         assert isinstance(arm, Arm)  # a server is asked none
         made = store.place("medical_qa", medical_qa.made_from(config.medical_qa, benchmark, arm)).made
         found.append(("medical_qa", f"{arm.name}: {len(benchmark.questions)} of {benchmark.name}", made))
+        if config.medical_qa.generation:
+            made = store.place("medical_writing", medical_writing.made_from(config.medical_qa, benchmark, arm)).made
+            found.append(("medical_writing", f"{arm.name}: answers to {benchmark.name}", made))
+        if limit := config.medical_qa.text_limit:
+            made = store.place("medical_text", medical_text.made_from(limit, benchmark, arm)).made
+            found.append(("medical_text", f"{arm.name}: texts of {benchmark.name}", made))
     return found

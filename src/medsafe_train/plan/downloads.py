@@ -28,6 +28,8 @@ def find(config: Config, models: list[ModelReference]) -> list[str]:
     for name in config.medical_qa.benchmarks:
         known = questions.published(name)
         locations += [(name, known.where), (name, known.ids)]
+        if config.medical_qa.shots and isinstance(known.shots, read.Location):
+            locations.append((name, known.shots))
     for name, location in locations:
         if location is None:
             continue

@@ -19,6 +19,8 @@ from medsafe_train.stages import (
     divergence,
     finetune,
     medical_qa,
+    medical_text,
+    medical_writing,
     own_answers,
     preference,
     requests,
@@ -105,6 +107,12 @@ def fill(
         for b in benchmarks:
             made = medical_qa.made_from(config.medical_qa, b, arm)
             row("medical_qa", f"{arm.name}: {len(b.questions)} of {b.name}", store.place("medical_qa", made))
+            if config.medical_qa.generation:
+                made = medical_writing.made_from(config.medical_qa, b, arm)
+                row("medical_writing", f"{arm.name}: answers to {b.name}", store.place("medical_writing", made))
+            if limit := config.medical_qa.text_limit:
+                made = medical_text.made_from(limit, b, arm)
+                row("medical_text", f"{arm.name}: texts of {b.name}", store.place("medical_text", made))
     words = sum(len((q.context or "").split()) + len(q.question.split()) for b in benchmarks for q in b.questions)
     recovery, tried = config.demonstrations.recovery, training.validation
     return {

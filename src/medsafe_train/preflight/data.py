@@ -98,7 +98,10 @@ def _benchmarks(config: Config) -> list[Benchmark]:
     twice = [name for name, count in Counter(map(questions.name_of, q.benchmarks)).items() if count > 1]
     if twice:
         raise UserError(f"two benchmarks are called {twice[0]}: rename one of the files")
-    return [questions.load(name, q.limit, config.data_folder) for name in q.benchmarks]
+    found = [questions.load(name, q.limit, config.data_folder, shots=q.shots > 0) for name in q.benchmarks]
+    for benchmark in found:
+        benchmark.shots(q.shots, 0)  # raises where there are too few
+    return found
 
 
 def _with_twins(copies: set[str], sets: list[PromptSet]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medsafe_train import prompts
+from medsafe_train import question_prompts
 from medsafe_train.config import Config, UserError
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.preflight.data import Data
@@ -37,10 +37,11 @@ def check(config: Config, model: ModelReference, data: Data) -> None:
         for prompt in asked.prompts.prompts:
             turn = asked.turn(prompt, model.system_prompt)
             _fits(f"{asked.name} {prompt.id}", len(turn.ids(tokenizer)) + e.max_new_tokens, context)
+    chat = question_prompts.as_chat(config.medical_qa, model.prompt_format)
     for benchmark in data.benchmarks:
         for question in benchmark.questions:
-            text, options = prompts.question_ids(tokenizer, benchmark.style, question)
-            if (length := len(text) + max(map(len, options))) > context:
+            bare = question_prompts.ask(tokenizer, benchmark, question, [], chat, model.system_prompt)
+            if (length := len(bare.context) + max(map(len, bare.options))) > context:
                 raise UserError(
                     f"{benchmark.name} {question.id}: the question takes {length} tokens, the model's context has {context}: "
                     "leave the benchmark out for this model"

@@ -1,0 +1,193 @@
+"""How medical questions are worded, with worked examples before them: as plain text, or as a conversation in the model's format."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from medsafe_train import artifacts, prompts
+from medsafe_train.config import MedicalQASettings, QuestionPrompt
+from medsafe_train.sources.question_rows import DECISIONS, LETTERS
+from medsafe_train.sources.questions import Benchmark, Question
+
+# Raise when a wording below changes.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question's tokens up to where its answer begins, and of each answer that is compared."""
+
+    context: list[int]
+    options: list[list[int]]
+    shots: int
+    """worked examples before it: fewer than wanted where all would not fit"""
+
+
+def as_chat(settings: MedicalQASettings, prompt_format: str) -> bool:
+    """Whether questions are asked as a conversation; `auto` does where the format is one that the model itself was tuned in.
+
+    Alpaca's is chosen for base models, which have seen no format at all before they are fine-tuned.
+    """
+    if settings.prompt is QuestionPrompt.auto:
+        return prompt_format in ("chat_template", "mistral", "llama3")
+    return settings.prompt is QuestionPrompt.chat
+
+
+def question_text(style: str, question: Question) -> tuple[str, list[str]]:
+    """A question's text and the continuations to be compared, one an option.
+
+    All but `cloze` are worded as in lm-evaluation-harness 0.4.13 (tasks medqa_4options, medmcqa, mmlu and pubmedqa, where the
+    options are the answers); `cloze` compares the options' texts. A context, where one is, comes first.
+    """
+    continuations = [f" {option}" for option in question.options]
+    if style == "pubmedqa":
+        return f"Abstract: {question.context}\nQuestion: {question.question}\nAnswer:", continuations
+    before = f"Abstract: {question.context}\n" if question.context else ""
+    if style == "cloze":
+        return f"{before}Question: {question.question}\nAnswer:", continuations
+    options = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, question.options, strict=False))
+    asked = {
+        "medqa": f"Question: {question.question}\n",
+        "medmcqa": f"Question: {question.question}\nChoices:\n",
+        "mmlu": f"{question.question}\n",
+    }[style]
+    return f"{before}{asked}{options}\nAnswer:", [f" {letter}" for letter in LETTERS[: len(question.options)]]
+
+
+def ask(
+    tokenizer: Any,
+    benchmark: Benchmark,
+    question: Question,
+    shots: list[Question],
+    chat: bool,
+    system_prompt: str | None = None,
+    longest: int | None = None,
+) -> Asked:
+    """The tokens of a question after worked examples, and of each option.
+
+    As plain text, tokens are split where the question's own end, and BOS is added where the tokenizer adds it by itself, as
+    lm-evaluation-harness does. As a conversation (`chat`), each worked example is a turn. What would pass `longest` tokens
+    loses worked examples, the first ones first, and never a part of the question.
+    """
+    wording = [question_text(benchmark.style, one) for one in (*shots, question)]
+    turns = [(text, options[shot.answer]) for shot, (text, options) in zip(shots, wording, strict=False)]
+    for kept in range(len(shots), -1, -1):
+        shown = turns[len(shots) - kept :]
+        if chat:
+            context, ends = _as_conversation(tokenizer, benchmark.description, shown, *wording[-1], system_prompt)
+        else:
+            context, ends = _as_text(tokenizer, benchmark.description, shown, *wording[-1])
+        if longest is None or kept == 0 or len(context) + max(map(len, ends)) <= longest:
+            return Asked(context, ends, kept)
+    raise AssertionError("a question without worked examples is always asked")
+
+
+# In our words; the protocol is that of Meditron's authors (Chen et al., arXiv 2311.16079; github.com/epfLLM/meditron): an
+# instruction, worked examples drawn with a seed, greedy decoding, and the first word of what is written.
+WRITE = "Below is a question from medicine. Choose the right answer and write nothing but {what}."
+LEAD = "The answer is:"
+
+
+def ask_to_write(
+    tokenizer: Any,
+    benchmark: Benchmark,
+    question: Question,
+    shots: list[Question],
+    chat: bool,
+    system_prompt: str | None = None,
+    longest: int | None = None,
+) -> Asked:
+    """The same for an answer that the model writes: an instruction before, and `The answer is:` where it begins."""
+    decided = question.options == DECISIONS
+    what = "yes, no or maybe" if decided else "its letter"
+    turns = [
+        (_to_write(shot), f" {LEAD} {_labels(shot)[shot.answer]}" if chat else f" {_labels(shot)[shot.answer]}")
+        for shot in shots
+    ]
+    for kept in range(len(shots), -1, -1):
+        shown, text = turns[len(shots) - kept :], _to_write(question)
+        if chat:
+            context, _ = _as_conversation(tokenizer, WRITE.format(what=what), shown, text, [], system_prompt)
+        else:
+            led = [(f"{asked}\n{LEAD}", answer) for asked, answer in shown]
+            context, _ = _as_text(tokenizer, WRITE.format(what=what), led, f"{text}\n{LEAD}", [])
+        if longest is None or kept == 0 or len(context) <= longest:
+            return Asked(context, [], kept)
+    raise AssertionError("a question without worked examples is always asked")
+
+
+def _to_write(question: Question) -> str:
+    style = "pubmedqa" if question.context and question.options == DECISIONS else "medqa"
+    return question_text(style, question)[0].removesuffix("\nAnswer:")
+
+
+def _labels(question: Question) -> tuple[str, ...]:
+    decided = question.context and question.options == DECISIONS
+    return question.options if decided else tuple(LETTERS[: len(question.options)])
+
+
+def first_word(written: str, question: Question) -> int | None:
+    """The option that the first word of a written answer names, after `The answer is` if that is repeated; None for none."""
+    rest = re.sub(r"^\W*(the\s+)?((right|correct)\s+)?answer(\s+is)?\b", "", written, flags=re.IGNORECASE)
+    word = re.match(r"\W*(\w+)", rest)
+    names = [label.lower() for label in _labels(question)]
+    return names.index(word[1].lower()) if word and word[1].lower() in names else None
+
+
+def seeds(settings: MedicalQASettings) -> list[int]:
+    """The seeds by which worked examples are drawn; one, without meaning, where there are none."""
+    return settings.shot_seeds if settings.shots else [0]
+
+
+def shots_made_from(settings: MedicalQASettings, benchmark: Benchmark) -> dict[str, str]:
+    """A hash of the worked examples of each seed, for what is made with them."""
+    drawn = {seed: benchmark.shots(settings.shots, seed) for seed in seeds(settings)}
+    return {
+        str(seed): artifacts.fingerprint([[q.id, q.question, q.options, q.answer, q.context] for q in found])
+        for seed, found in drawn.items()
+    }
+
+
+def _as_text(
+    tokenizer: Any, description: str, turns: list[tuple[str, str]], text: str, options: list[str]
+) -> tuple[list[int], list[list[int]]]:
+    description = f"{description}\n\n" if description else ""
+    text = description + "".join(f"{asked}{answer}\n\n" for asked, answer in turns) + text
+    context = tokenizer(text)["input_ids"]
+    return context, [tokenizer(text + option)["input_ids"][len(context) :] for option in options]
+
+
+def _as_conversation(
+    tokenizer: Any,
+    description: str,
+    turns: list[tuple[str, str]],
+    text: str,
+    options: list[str],
+    system: str | None,
+) -> tuple[list[int], list[list[int]]]:
+    # What describes the benchmark opens the first turn: some templates know no system.
+    description = f"{description}\n\n" if description else ""
+    asked = [*(asked for asked, _ in turns), text]
+    asked[0] = description + asked[0]
+    messages = [{"role": "system", "content": system}] if system else []
+    for content, (_, answer) in zip(asked, turns, strict=False):
+        messages += [{"role": "user", "content": content}, {"role": "assistant", "content": answer.strip()}]
+    messages.append({"role": "user", "content": asked[-1]})
+    return prompts.conversation_options(tokenizer, messages, [option.strip() for option in options])
+
+
+def reference_ids(tokenizer: Any, benchmark: Benchmark, question: Question) -> tuple[list[int], list[int]]:
+    """The tokens before a medical text that is known to be good, and of the text, always as plain text.
+
+    The text is the question's long answer where it has one; else its abstract; else its right answer in words.
+    """
+    if question.reference:
+        before, text = question_text("pubmedqa" if question.context else "cloze", question)[0], question.reference
+    elif question.context:
+        before, text = "Abstract:", question.context
+    else:
+        before, text = question_text("cloze", question)[0], question.options[question.answer]
+    context = tokenizer(before)["input_ids"]
+    return context, tokenizer(f"{before} {text.strip()}")["input_ids"][len(context) :]

@@ -1,0 +1,144 @@
+"""Log-likelihoods of options: equal to one forward pass an option, whatever is shared, batched, killed or switched off."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from medsafe_train.artifacts import Ledger
+from medsafe_train.models import loglikelihood, prefix
+from medsafe_train.models.load import load
+from medsafe_train.models.loglikelihood import Item
+
+
+def direct(loaded, context, option):
+    with torch.inference_mode():
+        chances = torch.log_softmax(loaded.model(torch.tensor([context + option])).logits.float(), -1)[0]
+    return sum(float(chances[len(context) + n - 1, token]) for n, token in enumerate(option))
+
+
+def items(seed=0, count=12, begin=40, options=4, longest=1):
+    """Made-up questions behind one beginning."""
+    chance = random.Random(seed)
+    tokens = lambda n: [chance.randrange(5, 320) for _ in range(n)]  # noqa: E731
+    first = tokens(begin)
+    return [
+        Item(
+            f"{n}", first + tokens(chance.randint(1, 30)), [tokens(chance.randint(1, longest)) for _ in range(options)]
+        )
+        for n in range(count)
+    ]
+
+
+def scored(loaded, given, budget, path):
+    ledger = Ledger(path)
+    loglikelihood.score(loaded, given, budget, ledger, "")
+    return ledger.records
+
+
+@pytest.mark.parametrize("begin", [0, 3, 40])
+@pytest.mark.parametrize("longest", [1, 5])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_they_equal_one_forward_pass_an_option(change, tmp_path, begin, longest, attention):
+    loaded = load(change(attn_implementation=attention))
+    given = items(begin=begin, longest=longest)
+    for budget in (1, 90, 4096):
+        found = scored(loaded, given, budget, tmp_path / str(budget))
+        for item in given:
+            expected = [direct(loaded, item.context, option) for option in item.options]
+            assert found[item.id]["loglikelihoods"] == pytest.approx(expected, abs=1e-4)
+            assert found[item.id]["tokens"] == [len(option) for option in item.options]
+    assert loaded.model.config._attn_implementation == attention
+
+
+def test_the_beginning_passes_through_the_model_once(reference, tmp_path, monkeypatch):
+    loaded, seen = load(reference), []
+    original = loaded.model.forward
+
+    def counted(ids=None, *rest, **named):
+        seen.append(tuple((named.get("input_ids") if ids is None else ids).shape))
+        return original(ids, *rest, **named)
+
+    monkeypatch.setattr(loaded.model, "forward", counted)
+    given = items(begin=200)
+    scored(loaded, given, 64, tmp_path / "x")
+    assert seen.count((1, 200)) == 1 and all(width <= 31 for _, width in seen[1:]) and len(seen) > 3
+
+
+def test_what_is_shared_is_found():
+    assert prefix.shared([[*range(20), 1], [*range(20), 2]]) == list(range(20))
+    assert prefix.shared([[*range(20)], [*range(30)]]) == list(range(20))
+    assert prefix.shared([[1, 2, 3], [1, 2, 4]]) == [] == prefix.shared([[*range(20)]])
+
+
+def test_one_item_and_items_alike(reference, tmp_path):
+    loaded = load(reference)
+    one = items(count=1)
+    found = scored(loaded, one, 4096, tmp_path / "one")["0"]["loglikelihoods"]
+    twice = [one[0], Item("1", one[0].context, one[0].options)]
+    assert scored(loaded, twice, 4096, tmp_path / "two")["1"]["loglikelihoods"] == pytest.approx(found, abs=1e-5)
+
+
+def test_bfloat16_is_read_in_float32(change, tmp_path):
+    """Of options that a bfloat16 model finds nearly alike, most tie when its own logits are read, and none does here."""
+    loaded = load(change(dtype="bfloat16"))
+    given = items(count=40, options=60)
+    found = scored(loaded, given, 512, tmp_path / "x")
+    different = {item.id: len({option[0] for option in item.options}) for item in given}
+    assert all(len(set(found[item.id]["loglikelihoods"])) == different[item.id] for item in given)
+    with torch.inference_mode():
+        ties = 0
+        for item in given:
+            logits = loaded.model(torch.tensor([item.context])).logits[0, -1]
+            ties += len({float(logits[option[0]]) for option in item.options}) < different[item.id]
+    assert ties > 5
+
+
+def test_batch_sizes_do_not_flip_choices(change, tmp_path):
+    """Batch size 1 against the default: at most one choice in 200, in bfloat16."""
+    loaded = load(change(dtype="bfloat16"))
+    given = items(count=200, options=4)
+    choices = []
+    for budget in (1, 1024):
+        found = scored(loaded, given, budget, tmp_path / str(budget))
+        choices.append([max(range(4), key=found[item.id]["loglikelihoods"].__getitem__) for item in given])
+    assert sum(one != other for one, other in zip(*choices, strict=True)) <= 1
+
+
+@pytest.fixture
+def adapter(reference, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    from medsafe_train.models.load import load_base
+
+    torch.manual_seed(1)
+    model = get_peft_model(load_base(reference), LoraConfig(r=4, init_lora_weights=False, target_modules="all-linear"))
+    model.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def test_base_and_adapter_are_one_loaded_model(reference, adapter, tmp_path):
+    """With the adapter switched off, the base model's answers to the bit; each with a beginning of its own."""
+    given = items()
+    base = scored(load(reference), given, 256, tmp_path / "base")
+    tuned = load(reference, adapter)
+    after = scored(tuned, given, 256, tmp_path / "after")
+    assert load(reference).model is tuned.model
+    assert scored(load(reference), given, 256, tmp_path / "again") == base != after
+    assert load(reference, adapter) is tuned and scored(tuned, given, 256, tmp_path / "tuned") == after
+
+
+def test_killed_at_random_moments_it_ends_the_same_and_scores_nothing_twice(reference, tmp_path):
+    loaded, given = load(reference), items(count=30, longest=3)
+    whole = (tmp_path / "whole", scored(loaded, given, 200, tmp_path / "whole"))[0].read_bytes()
+    chance = random.Random(3)
+    for n in range(20):
+        path = tmp_path / f"torn{n}"
+        path.write_bytes(whole[: chance.randrange(len(whole))])
+        kept = path.read_bytes().count(b"\n")
+        scored(loaded, given, 200, path)
+        found = path.read_bytes()
+        lines = [json.loads(line) for line in found.splitlines()]
+        assert len({line["id"] for line in lines}) == len(lines) == 30
+        assert sorted(found.splitlines()) == sorted(whole.splitlines()) and found[: len(whole)].count(b"\n") >= kept

@@ -1,0 +1,177 @@
+"""Medical questions through their stages and into figures: seeds, lengths, written answers, good text, and what they can show."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from medsafe_train.artifacts import write_json, write_jsonl
+from medsafe_train.config import MedicalQASettings, QuestionPrompt
+from medsafe_train.evidence import Evaluation, medical_qa
+from medsafe_train.models.arm import Arm
+from medsafe_train.question_prompts import ask_to_write, first_word
+from medsafe_train.sources import questions
+from medsafe_train.sources.questions import Benchmark, Question
+from medsafe_train.stages import medical_qa as asking
+from medsafe_train.stages import medical_text, medical_writing
+
+PLAIN = QuestionPrompt.plain
+LETTERED = Question("1", "Which organ pumps blood?", ("Liver", "Heart"), 1)
+DECIDED = Question("2", "Is it?", ("yes", "no", "maybe"), 2, "A study.")
+
+
+@pytest.fixture
+def arm(reference):
+    return Arm(reference)
+
+
+@pytest.mark.parametrize("prompt", ["plain", "chat"])
+def test_seeds_draw_other_worked_examples_and_all_questions_are_asked_with_each(store, arm, prompt):
+    made = questions.load("medical_questions", 6, shots=True)
+    settings = MedicalQASettings(shots=2, shot_seeds=[0, 5], prompt=QuestionPrompt(prompt))
+    answers = asking.run(store, settings, made, arm).records("answers.jsonl")
+    assert Counter(a["seed"] for a in answers) == {0: 6, 5: 6} and {a["shots"] for a in answers} == {2}
+    by_seed = [[a["loglikelihoods"] for a in answers if a["seed"] == seed] for seed in (0, 5)]
+    assert by_seed[0] != by_seed[1]
+    assert all(len(a["loglikelihoods"]) == len(a["tokens"]) == 4 for a in answers)
+
+
+def test_the_choice_is_the_likeliest_option_with_and_without_its_length():
+    made = Benchmark("mine", "cloze", True, [], {}, "", "")
+    question = Question("1", "?", ("yes", "no, never"), 1)
+    scored = {"loglikelihoods": [-3.0, -6.0], "tokens": [1, 3]}
+    found = asking._answer(made, question, 0, 0, scored)
+    assert (found["choice"], found["choice_normalised"], found["correct"]) == (0, 1, True)
+    lettered = asking._answer(Benchmark("mine", "medqa", False, [], {}, "", ""), question, 0, 0, scored)
+    assert lettered["choice"] == lettered["choice_normalised"] == 0
+
+
+def test_prompts_that_do_not_fit_lose_worked_examples_and_are_counted(store, arm, monkeypatch):
+    from medsafe_train.models import load
+
+    made = questions.load("medical_questions", 6, shots=True)
+    monkeypatch.setattr(load, "context_length", lambda _: 260)
+    found = asking.run(store, MedicalQASettings(shots=3, prompt=PLAIN), made, arm)
+    kept = {int(shots): n for shots, n in found.json("counts.json")["asked_with"].items()}
+    assert sum(kept.values()) == 6 and min(kept) < 3
+
+
+def test_what_is_asked_decides_the_artifact(arm):
+    made = questions.load("medical_questions", 6, shots=True)
+    settings = [
+        MedicalQASettings(),
+        MedicalQASettings(shots=1),
+        MedicalQASettings(shots=1, shot_seeds=[3]),
+        MedicalQASettings(prompt=PLAIN),
+    ]
+    found = [json.dumps(asking.made_from(s, made, arm)) for s in settings]
+    assert len(set(found)) == 4
+    assert asking.made_from(MedicalQASettings(shot_seeds=[7]), made, arm) == asking.made_from(settings[0], made, arm)
+
+
+def test_good_text_is_measured_a_question(store, arm):
+    found = medical_text.run(store, 4, questions.load("abstract_questions"), arm).records("texts.jsonl")
+    assert len(found) == 4 and all(t["tokens"] > 50 and t["loglikelihood"] < 0 for t in found)
+
+
+@pytest.mark.parametrize(
+    ("written", "lettered", "decided"),
+    [
+        (" B", 1, None), ("B. Heart", 1, None), ("(b)", 1, None), ("The answer is: B", 1, None), ("Answer: A.", 0, None),
+        ("Heart", None, None), ("C", None, None), ("", None, None), ("Both A and B", None, None), ("B" * 9, None, None),
+        ("maybe", None, 2), ("No, it is not", None, 1), ("The correct answer is yes.", None, 0), ("Yesterday", None, None),
+        ("\x1b[31m B", None, None), ("答案 B", None, None),
+    ],
+)  # fmt: skip
+def test_the_first_word_decides(written, lettered, decided):
+    assert (first_word(written, LETTERED), first_word(written, DECIDED)) == (lettered, decided)
+
+
+def test_worked_examples_show_how_to_write(reference):
+    from medsafe_train.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(reference)
+    made = Benchmark("mine", "cloze", False, [], {}, "", "")
+    text = tokenizer.decode(ask_to_write(tokenizer, made, LETTERED, [LETTERED], chat=False).context)
+    block = "Question: Which organ pumps blood?\nA. Liver\nB. Heart\nThe answer is:"
+    assert text.endswith(f"\n\n{block} B\n\n{block}") and text.count("its letter") == 1
+    chat = tokenizer.decode(ask_to_write(tokenizer, made, DECIDED, [DECIDED], chat=True).context)
+    assert "The answer is: maybe<|end|>" in chat and chat.endswith("<|assistant|>\n")
+
+
+def test_what_names_no_answer_is_counted_and_not_right(store, arm):
+    made = questions.load("medical_questions", 4, shots=True)
+    found = medical_writing.run(store, MedicalQASettings(shots=1, prompt=PLAIN), made, arm).records("answers.jsonl")
+    assert len(found) == 4
+    for answer in found:
+        assert (answer["choice"] is None) == (answer["outcome"] == "unparsable")
+        assert answer["correct"] == (answer["choice"] == answer["answer"])
+
+
+def evaluation(store, name, right, seeds=(0,), **more):
+    """One arm: by seed, whether each question was answered right."""
+
+    def build(folder):
+        records = [
+            {"id": f"{n}", "seed": seed, "choice": 0, "choice_normalised": 1, "answer": 0 if good else 1, "correct": good,
+             "loglikelihoods": [-1.0, -2.0], "tokens": [1, 2], "shots": 0, "outcome": "scored" if good else "unparsable"}
+            for seed, values in zip(seeds, right, strict=True) for n, good in enumerate(values)
+        ]  # fmt: skip
+        write_jsonl(folder / "answers.jsonl", records)
+        write_json(folder / "counts.json", {"wanted": 0, "asked_with": {}})
+
+    made = store.make("answers", {"right": right, "name": name}, build)
+    return Evaluation(answers={"mine": made}, **{kind: {"mine": made} for kind in more})
+
+
+def figures(arms, style="medqa", answers=None, **about):
+    asked = [Question(f"{n}", "?", ("a", "b"), a) for n, a in enumerate(answers or [n % 2 for n in range(40)])]
+    report = {"figures": {}, "notes": [], **about}
+    medical_qa.accuracy(report, Benchmark("mine", style, False, asked, {}, "", ""), arms)
+    return report
+
+
+def test_seeds_have_figures_of_their_own_and_one_together(store):
+    arms = {
+        "before": evaluation(store, "b", [[True] * 40, [True] * 20 + [False] * 20], seeds=(0, 7)),
+        "after": evaluation(store, "a", [[True] * 40, [False] * 40], seeds=(0, 7)),
+    }
+    found = figures(arms)["figures"]
+    assert found["before/medical_qa/mine/accuracy"]["value"] == 1
+    assert found["delta/medical_qa/mine/accuracy_seed_7"]["value"] == -0.5
+    assert found["before/medical_qa/mine/accuracy_all_seeds"]["value"] == 0.75
+    assert found["before/medical_qa/mine/accuracy_all_seeds"]["sd_of_seeds"] > 0
+    together = found["delta/medical_qa/mine/accuracy_all_seeds"]
+    assert together["value"] == -0.25 and together["ci95"][1] < 0 and together["n"] == 40
+
+
+def test_a_base_model_no_better_than_one_answer_is_marked(store):
+    arms = {"before": evaluation(store, "b", [[True] * 28 + [False] * 12])}
+    assert not figures(arms)["notes"]
+    report = figures(arms, answers=[0] * 28 + [1] * 12)
+    assert "not above always giving one answer (70.0%)" in report["notes"][0]
+    assert report["figures"]["before/medical_qa/mine/accuracy"]["chance"] == 0.7
+    guessing = figures({"before": evaluation(store, "g", [[True] * 20 + [False] * 20])})
+    assert "not above chance (50.0%)" in guessing["notes"][0]
+
+
+def test_a_benchmark_that_the_model_was_trained_on_is_marked(store):
+    arms = {"before": evaluation(store, "b", [[True] * 40])}
+    report = figures(arms, settings={"model": {"trained_on": ["mi"]}})
+    assert report["figures"]["before/medical_qa/mine/accuracy"]["trained_on"] and "trained on" in report["notes"][0]
+    assert not figures(arms, settings={"model": {"trained_on": ["mmlu"]}})["notes"]
+
+
+def test_unparsable_answers_are_said(store):
+    arms = {"before": evaluation(store, "b", [[True] * 30 + [False] * 10], written=True)}
+    report = figures(arms)
+    assert report["figures"]["before/medical_qa/mine/accuracy_written"]["unparsable"] == 10
+    assert any("10 of 40 name no answer" in note for note in report["notes"])
+
+
+def test_likelihoods_are_a_token(store):
+    arms = {name: evaluation(store, name, [[False] * 20 + [True] * 20]) for name in ("before", "after")}
+    found = figures(arms, style="pubmedqa")["figures"]
+    assert found["before/medical_qa/mine/correct_loglikelihood"]["value"] == -1.0
+    assert found["delta/medical_qa/mine/correct_loglikelihood"]["value"] == 0
+    assert found["before/medical_qa/mine/accuracy_by_length"]["value"] == 0.5
