@@ -55,10 +55,10 @@ def test_the_tree_names_what_is_there():
 
 
 def test_a_row_of_the_table_has_what_a_row_of_the_report_has():
-    """The table is the one of docs' run: every row has before, after, difference and items."""
+    """The first table is the demo's: every row has before, after, difference and items."""
     table = [
         line
-        for line in README.splitlines()
+        for line in README.split("three seeds")[0].splitlines()
         if line.startswith("| harmful refused") or line.startswith("| benign refused")
     ]
     assert table and all(line.count("|") == 6 for line in table)
