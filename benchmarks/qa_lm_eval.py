@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -41,20 +42,47 @@ def task_file(folder: Path, name: str) -> Path:
     return path
 
 
-def ask(model: Any, folder: Path, name: str, shots: int) -> tuple[list[list[float]], float]:
-    """Log-likelihoods of every question's options in order, and the seconds that they took: requests made, asked, read."""
+def ask(model: Any, folder: Path, name: str, shots: int, limit: int | None = None) -> tuple[list[list[float]], float]:
+    """Log-likelihoods of every question's options in order, and the seconds from text to them: data and tasks are made before."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 
     task_file(folder, name)
     tasks = TaskManager(include_path=str(folder / name), include_defaults=False)
-    start = time.perf_counter()
-    found = lm_eval.simple_evaluate(
-        model=model, tasks=[f"local_{name}"], num_fewshot=shots, task_manager=tasks, log_samples=True, bootstrap_iters=0
-    )
-    took = time.perf_counter() - start
+    took, plain = [], model.loglikelihood
+
+    def timed(requests: Any, **more: Any) -> Any:
+        start = time.perf_counter()
+        answers = plain(requests, **more)
+        took.append(time.perf_counter() - start)
+        return answers
+
+    model.loglikelihood = timed
+    try:
+        found = lm_eval.simple_evaluate(
+            model=model,
+            tasks=[f"local_{name}"],
+            num_fewshot=shots,
+            task_manager=tasks,
+            log_samples=True,
+            bootstrap_iters=0,
+            limit=limit,
+        )
+    finally:
+        del model.loglikelihood
     samples = sorted(found["samples"][f"local_{name}"], key=lambda sample: sample["doc_id"])
-    return [[float(answer[0][0]) for answer in sample["resps"]] for sample in samples], took
+    return [[float(answer[0][0]) for answer in sample["resps"]] for sample in samples], sum(took)
+
+
+def serve(given: argparse.Namespace, model: Any, started: float) -> None:
+    """Answer each line of JSON (batch, limit, shots) with the seconds that it took and the peak memory so far, in GB."""
+    print(json.dumps({"qa": {"start_s": started}}), flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        model.batch_size_per_gpu = asked["batch"]
+        _, seconds = ask(model, given.tasks, given.name, asked["shots"], asked["limit"])
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(json.dumps({"qa": {"seconds": seconds, "peak_gb": peak}}), flush=True)
 
 
 def main() -> None:
@@ -63,10 +91,11 @@ def main() -> None:
     parser.add_argument("--tasks", type=Path, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--shots", required=True)
-    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--shots", default="0")
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--serve", action="store_true", help="answer requests on standard input, for qa_speed.py")
     given = parser.parse_args()
     start = time.perf_counter()
     import torch
@@ -75,12 +104,13 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model = HFLM(pretrained=given.model, dtype="float32", device="cpu", batch_size=given.batch)
     started = time.perf_counter() - start
+    if given.serve:
+        return serve(given, model, started)
     values, seconds = {}, {}
     for shots in given.shots.split(","):
         values[shots], seconds[shots] = ask(model, given.tasks, given.name, int(shots))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    found = {"values": values, "seconds": seconds, "start_s": started, "peak_gb": peak}
-    given.out.write_text(json.dumps(found), encoding="utf-8")
+    given.out.write_text(json.dumps({"values": values, "seconds": seconds, "start_s": started}), encoding="utf-8")
+    return None
 
 
 if __name__ == "__main__":

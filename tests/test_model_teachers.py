@@ -253,7 +253,10 @@ def test_only_what_decides_changes_the_id(name, reference, change):
         (["teacher=endpont"], ["unknown teacher 'endpont'", "endpoint, local, published, template"]),
         (["teacher=endpoint"], ["teacher.base_url=ADDRESS", "teacher.model=ID"]),
         (["teacher=endpoint", "T.base_url=localhost:8000", "T.model=x"], ["base_url must be http(s)://HOST/PATH"]),
-        (["teacher=endpoint", "T.base_url='http://u:hunter2@host/v1'", "T.model=x"], ["an address with a user or password"]),
+        (
+            ["teacher=endpoint", "T.base_url='http://u:hunter2@host/v1'", "T.model=x"],
+            ["an address with a user or password"],
+        ),
         (["teacher=endpoint", "T.base_url='http://host/v1?key=hunter2'", "T.model=x"], ["or query"]),
         (["teacher=endpoint", "T.base_url='http://host:99999/v1'", "T.model=x"], ["base_url must be"]),
         (
