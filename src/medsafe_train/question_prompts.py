@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,15 +74,26 @@ def ask(
     """
     wording = [question_text(benchmark.style, one) for one in (*shots, question)]
     turns = [(text, options[shot.answer]) for shot, (text, options) in zip(shots, wording, strict=False)]
-    for kept in range(len(shots), -1, -1):
-        shown = turns[len(shots) - kept :]
+
+    def worded(shown: list[tuple[str, str]]) -> tuple[list[int], list[list[int]]]:
         if chat:
-            context, ends = _as_conversation(tokenizer, benchmark.description, shown, *wording[-1], system_prompt)
-        else:
-            context, ends = _as_text(tokenizer, benchmark.description, shown, *wording[-1])
-        if longest is None or kept == 0 or len(context) + max(map(len, ends)) <= longest:
-            return Asked(context, ends, kept)
-    raise AssertionError("a question without worked examples is always asked")
+            return _as_conversation(tokenizer, benchmark.description, shown, *wording[-1], system_prompt)
+        return _as_text(tokenizer, benchmark.description, shown, *wording[-1])
+
+    return _fitting(worded, turns, longest)
+
+
+def _fitting(
+    worded: Callable[[list[tuple[str, str]]], tuple[list[int], list[list[int]]]],
+    turns: list[tuple[str, str]],
+    longest: int | None,
+) -> Asked:
+    """What is asked with as many of the worked examples as fit, the first ones left out first."""
+    for first in range(len(turns) + 1):
+        context, ends = worded(turns[first:])
+        if longest is None or len(context) + max(map(len, ends), default=0) <= longest:
+            break
+    return Asked(context, ends, len(turns) - first)
 
 
 # In our words; the protocol is that of Meditron's authors (Chen et al., arXiv 2311.16079; github.com/epfLLM/meditron): an
@@ -106,16 +118,15 @@ def ask_to_write(
         (_to_write(shot), f" {LEAD} {_labels(shot)[shot.answer]}" if chat else f" {_labels(shot)[shot.answer]}")
         for shot in shots
     ]
-    for kept in range(len(shots), -1, -1):
-        shown, text = turns[len(shots) - kept :], _to_write(question)
+
+    def worded(shown: list[tuple[str, str]]) -> tuple[list[int], list[list[int]]]:
+        text = _to_write(question)
         if chat:
-            context, _ = _as_conversation(tokenizer, WRITE.format(what=what), shown, text, [], system_prompt)
-        else:
-            led = [(f"{asked}\n{LEAD}", answer) for asked, answer in shown]
-            context, _ = _as_text(tokenizer, WRITE.format(what=what), led, f"{text}\n{LEAD}", [])
-        if longest is None or kept == 0 or len(context) <= longest:
-            return Asked(context, [], kept)
-    raise AssertionError("a question without worked examples is always asked")
+            return _as_conversation(tokenizer, WRITE.format(what=what), shown, text, [], system_prompt)
+        led = [(f"{asked}\n{LEAD}", answer) for asked, answer in shown]
+        return _as_text(tokenizer, WRITE.format(what=what), led, f"{text}\n{LEAD}", [])
+
+    return _fitting(worded, turns, longest)
 
 
 def _to_write(question: Question) -> str:

@@ -272,15 +272,7 @@ def _teacher(t: TeacherSettings, max_length: int) -> list[str]:
             f"{at}.max_new_tokens={t.max_new_tokens} leaves no room for the prompt in "
             f"finetune.max_length={max_length}: raise max_length"
         )
-    for name in ("concurrency", "timeout", "max_new_tokens", "max_total_tokens"):
-        value = getattr(t, name)
-        if value is not None and not 0 < value < float("inf"):
-            found.append(f"{at}.{name}={value} must be above 0")
-    for name in ("max_retries", "temperature"):
-        value = getattr(t, name)
-        if value is not None and not 0 <= value < float("inf"):
-            found.append(f"{at}.{name}={value} must not be below 0")
-    return found
+    return found + server.numbers(t, at)
 
 
 def _generate(g: GenerateSettings, t: TeacherSettings) -> list[str]:

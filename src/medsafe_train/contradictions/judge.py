@@ -35,12 +35,4 @@ def wrong(j: JudgeSettings) -> list[str]:
     found = [text for good, text in rules if not good]
     if remote or (auto and (j.base_url or j.model)):
         found += server.wrong(j, "judge", "judge=rubric")
-    for name in ("concurrency", "timeout", "max_new_tokens", "max_total_tokens"):
-        value = getattr(j, name)
-        if value is not None and not 0 < value < float("inf"):
-            found.append(f"judge.{name}={value} must be above 0")
-    for name in ("max_retries", "temperature"):
-        value = getattr(j, name)
-        if value is not None and not 0 <= value < float("inf"):
-            found.append(f"judge.{name}={value} must not be below 0")
-    return found
+    return found + server.numbers(j, "judge")

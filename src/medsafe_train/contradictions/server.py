@@ -13,6 +13,26 @@ class Settings(Protocol):
     base_url: str | None
     model: str | None
     api_key_env: str
+    concurrency: int
+    timeout: float
+    max_retries: int
+    temperature: float | None
+    max_new_tokens: int
+    max_total_tokens: int | None
+
+
+def numbers(s: Settings, at: str) -> list[str]:
+    """Which numbers under `at` are out of range; also where no server is asked, as a local model takes some of them."""
+    found = []
+    for name in ("concurrency", "timeout", "max_new_tokens", "max_total_tokens"):
+        value = getattr(s, name)
+        if value is not None and not 0 < value < float("inf"):
+            found.append(f"{at}.{name}={value} must be above 0")
+    for name in ("max_retries", "temperature"):
+        value = getattr(s, name)
+        if value is not None and not 0 <= value < float("inf"):
+            found.append(f"{at}.{name}={value} must not be below 0")
+    return found
 
 
 def wrong(s: Settings, at: str, chosen: str) -> list[str]:
