@@ -349,12 +349,14 @@ def test_what_got_worse_is_said():
         "figures": {
             "delta/medical_qa/lost/accuracy": figure(-0.2, -0.1),
             "delta/medical_qa/kept/accuracy": figure(-0.2, 0.1),
+            "delta/medical_qa/beside/accuracy_by_sum": figure(-0.4, -0.3),
             "delta/over_refusal/twins/refusal_rate": figure(0.1, 0.2),
             "delta/over_refusal/other/refusal_rate": figure(-0.1, 0.2),
         }
     }
     said = " ".join(notes.changes(made))
     assert "lost: fewer questions right" in said and "by 10.0 to 20.0 points" in said and "twins: more benign" in said
+    assert "beside: fewer questions right by sum" in said and "by 30.0 to 40.0 points" in said
     assert "kept" not in said and "other" not in said
 
 

@@ -13,9 +13,10 @@ def changes(report: dict[str, Any]) -> list[str]:
         if arm != "delta" or figure["ci95"] is None:
             continue
         low, high = (100 * bound for bound in figure["ci95"])
-        if metric == "accuracy" and high < 0:
+        if kind == "medical_qa" and metric.startswith("accuracy") and high < 0:
+            counted = metric.removeprefix("accuracy").replace("_", " ")  # another way of counting is no excuse
             found.append(
-                f"{name}: fewer questions right after fine-tuning, by {-high:.1f} to {-low:.1f} points: a loss is shown."
+                f"{name}: fewer questions right{counted} after fine-tuning, by {-high:.1f} to {-low:.1f} points: a loss is shown."
             )
         if kind == "over_refusal" and metric == "refusal_rate" and low > 0:
             found.append(f"{name}: more benign requests refused after fine-tuning, by {low:.1f} to {high:.1f} points.")
