@@ -114,8 +114,7 @@ def resolve(
         eos_token=settings.eos_token,
         dtype=choose_dtype(settings, device),
         quantization=settings.quantization.value,
-        # On a CPU, plain attention beats the fused one on rows as short as ours, forward and backward.
-        attn_implementation=settings.attn_implementation or ("eager" if device == "cpu" else None),
+        attn_implementation=settings.attn_implementation,
         device=device,
     )
 
