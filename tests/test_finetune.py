@@ -568,6 +568,24 @@ def test_the_published_scale_is_what_was_tried(store, demonstrations, reference)
         assert torch.allclose(again.model(input_ids=ids).logits, expected, atol=1e-5)
 
 
+def test_killed_when_the_scaled_adapter_was_there_it_goes_on(store, demonstrations, reference, monkeypatch):
+    """The adapter has its name, the artifact not yet: the same command ends as if nothing had happened."""
+    trained = train(store, demonstrations, reference)
+    settings = dataclasses.replace(SETTINGS, scales=[0.5])
+    with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+        killing.setattr(scale, "_scaled", _and_then_killed(scale._scaled))
+        scale.run(store, settings, trained, [], reference)
+    assert scale.run(store, settings, trained, [], reference).path("adapter/adapter_config.json").is_file()
+
+
+def _and_then_killed(done):
+    def killed(*arguments):
+        done(*arguments)
+        raise KeyboardInterrupt
+
+    return killed
+
+
 def test_the_curve_has_every_scale_and_the_best_is_published(store, demonstrations, reference):
     trained = train(store, demonstrations, reference, num_train_epochs=20)
     settings = dataclasses.replace(SETTINGS, scales=[0.01, 1.0], min_refusal=0.0)

@@ -223,4 +223,5 @@ def _scaled(trained: Path, target: Path, scale: float) -> None:
     shutil.copytree(trained, partial)
     config = json.loads((partial / "adapter_config.json").read_text())
     artifacts.write_json(partial / "adapter_config.json", {**config, "lora_alpha": config["lora_alpha"] * scale})
+    shutil.rmtree(target, ignore_errors=True)  # of a process that was killed before its artifact had its name
     partial.rename(target)
