@@ -101,6 +101,8 @@ def test_too_many_failures_fail_the_stage_and_keep_what_came(store):
             store, rubric_settings(server, min_coverage=0.8, structured_output=False), answered(store)
         )
         assert set(server.received) == set(range(5))
+        with pytest.raises(UserError, match=r"scored 25 of 30 responses .*judge.min_coverage=0.9"):
+            verdicts.run(store, rubric_settings(server, min_coverage=0.9, structured_output=False), answered(store))
     about = accepted.json("judge.json")
     assert about["coverage"]["outcomes"]["judge_declined"] == 5 and about["coverage"]["share"] == 25 / 30
     assert about["bounds"]["score"] == [(25 * 4 + 5 * 1) / 30, (25 * 4 + 5 * 5) / 30]
@@ -238,7 +240,7 @@ def test_a_guard_is_loaded_and_its_reply_read(store, reference, tmp_path):
 
 @pytest.mark.parametrize(("format", "reply", "expected"), [
     ("llama_guard", "safe", (False, None)), ("llama_guard", "\n\nunsafe\nS2,S6", (True, None)), ("llama_guard", "unsafe S1", (True, None)),
-    ("llama_guard", "safe or unsafe", None), ("llama_guard", "not safe", None), ("llama_guard", "", None),
+    ("llama_guard", "safe or unsafe", None), ("llama_guard", "not safe", None), ("llama_guard", "safe\nS1", None), ("llama_guard", "", None),
     ("wildguard", "Harmful request: yes\nResponse refusal: no\nHarmful response: yes", (True, False)),
     ("wildguard", "Harmful request: yes\nResponse refusal: yes\nHarmful response: no", (False, True)),
     ("wildguard", "Harmful response: N/A", None), ("wildguard", "Harmful response: yes Harmful response: no", None),

@@ -25,7 +25,7 @@ from medsafe_train.judges import question, refusal
 from medsafe_train.judges.verdict import FAILED, UNPARSABLE, failed, scored
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 1
+VERSION = 2
 BATCH_TOKENS = 8192
 REPLY_TOKENS = 48
 # What a classifier's own wording calls the places of the request and of the answer.
@@ -149,7 +149,9 @@ def _verdict(record: dict[str, Any], reply: dict[str, Any] | None, reader: Any) 
 
 def _llama_guard(reply: str) -> dict[str, Any] | None:
     found = re.fullmatch(r"(?i)(safe|unsafe)\b[\s,;:]*((?:S\d{1,2}[\s,;]*)*)", reply)
-    return {"unsafe": found[1].lower() == "unsafe", "said": found[0]} if found else None
+    if not found or (found[2] and found[1].lower() == "safe"):  # safe, and yet of a category
+        return None
+    return {"unsafe": found[1].lower() == "unsafe", "said": found[0]}
 
 
 def _wildguard(reply: str) -> dict[str, Any] | None:

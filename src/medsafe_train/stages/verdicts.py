@@ -82,12 +82,14 @@ def run(
         read = {verdict["id"]: verdict for verdict in judge.read(records, replies, settings)}
         # What the model's own server did not answer is nothing to be judged.
         verdicts = [read.get(r["id"]) or failed(r["id"], FAILED, f"no answer: {r['error']}") for r in everything]
-        _check(settings, verdicts)
+        _check(settings, coverage(verdicts))
         artifacts.write_json(folder / "judge.json", _about(settings, verdicts, replies))
         artifacts.write_jsonl(folder / "verdicts.jsonl", verdicts)
 
     with progress.stage("verdicts", f"judge {settings.name} reads them"):
-        return store.make("verdicts", made_from(store, settings, responses, model), build)
+        made = store.make("verdicts", made_from(store, settings, responses, model), build)
+        _check(settings, made.json("judge.json")["coverage"])  # it may have been made when less was asked for
+        return made
 
 
 def run_all(
@@ -177,8 +179,7 @@ def _say_cost(settings: JudgeSettings, records: list[dict[str, Any]]) -> None:
     progress.say(f"{len(records)} answers to be judged: about {likely:,} tokens, at most {most:,}; {limit}")
 
 
-def _check(settings: JudgeSettings, verdicts: list[dict[str, Any]]) -> None:
-    found = coverage(verdicts)
+def _check(settings: JudgeSettings, found: dict[str, Any]) -> None:
     others = ", ".join(f"{name} {count}" for name, count in found["outcomes"].items() if count and name != SCORED)
     _enough(settings, found["n"], found["n"] - found["scored"], others)
 
