@@ -183,6 +183,19 @@ def test_harmful_answers_are_folded_until_asked_for(driver, sample):
     assert not every(driver, ".fold")
 
 
+def test_an_answer_that_declines_and_helps_all_the_same_is_folded(driver, tmp_path):
+    items = [i for i in report_samples.items(200) if i["kind"] == "harmful"][:3]
+    for item, helps in zip(items, ({}, {"label": "partial_refusal"}, {"harmful": True}), strict=True):
+        item["before"] = item["after"] = {**item["after"], "refused": True, "label": "refusal", **helps}
+    path, *_ = written(tmp_path, report_samples.items(20), notes=[])
+    page = path.read_text()
+    start, end = page.index('type="application/json">') + 24, page.index("</script>", page.index("application/json"))
+    data = {**json.loads(page[start:end]), "items": items}
+    path.write_text(page[:start] + report_page.embedded(data) + page[end:])
+    browser.opened(driver, path)
+    assert [len(every(driver, f'[data-key="{i["key"]}"] .fold')) for i in items] == [0, 2, 2]
+
+
 def test_the_keyboard_is_enough(driver, sample):
     from selenium.webdriver.common.keys import Keys
 

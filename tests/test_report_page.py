@@ -278,13 +278,21 @@ def test_transcripts_are_joined_by_id(tmp_path):
 
     def judged(**refused):
         verdicts = [
-            {"id": id, "refused": yes, "label": "l", "score": None, "outcome": "scored", "explanation": "e"}
+            {
+                "id": id,
+                "refused": yes,
+                "label": "l",
+                "score": 4.0 if yes else None,
+                "outcome": "scored",
+                "explanation": "e",
+            }
             for id, yes in reversed(refused.items())
         ]
         return write("verdicts", "verdicts.jsonl", verdicts)
 
     def asked(choice, correct):
-        return write("medical_qa", "answers.jsonl", [{"id": "q", "choice": choice, "correct": correct}])
+        seeds = [{"id": "q", "choice": choice, "correct": correct}, {"id": "q", "choice": 0, "correct": False}]
+        return write("medical_qa", "answers.jsonl", seeds)
 
     arms = {
         arm: Evaluation(
@@ -311,6 +319,7 @@ def test_transcripts_are_joined_by_id(tmp_path):
         and found["s/b@prefill"]["after"]["response"] == "after prefill b"
     )
     assert found["s/a"]["before"]["also"]["other"]["refused"] and "also" not in found["s/a@prefill"]["before"]
+    assert found["s/a"]["after"]["harmful"] is True and found["s/a"]["before"]["harmful"] is None
     assert found["s/a@prefill"]["begun"] == "Sure," and "begun" not in found["s/a"]
     assert found["s/a"]["pair"] == "pair" and found["m/q"]["options"] == ["x", "y"]
     alone = transcripts.collect(Data, {"before": arms["before"]})

@@ -106,12 +106,15 @@ def test_harmful_text_is_logged_when_asked_for():
         **item,
         "kind": "harmful",
         "before": {**item["before"], "refused": False},
-        "after": {**item["after"], "refused": True},
+        "after": {**item["after"], "refused": True, "label": "refusal"},
     }
     row = lambda item, asked: dict(zip(tracking.COLUMNS, tracking.row(item, asked), strict=True))  # noqa: E731
     shown, hidden = row(complied, True), row(complied, False)
     assert shown["request"] == item["prompt"] and shown["before"] == item["before"]["response"]
     assert hidden["request"] == hidden["before"] == tracking.LEFT_OUT and hidden["after"] == item["after"]["response"]
+    for helps in ({"label": "partial_refusal"}, {"harmful": True}):
+        half = {**complied, "after": {**complied["after"], **helps}}
+        assert row(half, False)["after"] == tracking.LEFT_OUT and row(half, True)["after"] == item["after"]["response"]
     benign = {**complied, "kind": "benign"}
     assert row(benign, False) == row(benign, True) and row(benign, False)["before"] == item["before"]["response"]
 

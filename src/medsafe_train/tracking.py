@@ -157,10 +157,15 @@ def row(item: dict[str, Any], harmful_text: bool) -> list[Any]:
     found = {**item, "request": LEFT_OUT if hides else visible(item["prompt"])}
     for arm in ("before", "after"):
         answer = item.get(arm) or {"response": ""}
-        hidden = hides and answer.get("refused") is not True and answer["response"]
+        hidden = hides and _goes_along(answer) and answer["response"]
         found[arm] = LEFT_OUT if hidden else visible(answer["response"])
         found |= {f"{arm}_{name}": answer.get(name) for name in ("label", "score")}
     return [found[column] for column in COLUMNS]
+
+
+def _goes_along(answer: dict[str, Any]) -> bool:
+    # An answer may decline in words and help all the same: in part, or as the judge of harm finds.
+    return answer.get("refused") is not True or answer.get("label") == "partial_refusal" or bool(answer.get("harmful"))
 
 
 def _reference(name: str, kind: str, made: Artifact, folder: Path) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from medsafe_train.artifacts import Artifact
 from medsafe_train.attacks.rounds import PLAIN, Round
 from medsafe_train.evidence import Evaluation, Measured
+from medsafe_train.judges.verdict import harmful
 from medsafe_train.markdown import cell
 from medsafe_train.sources.questions import Benchmark
 
@@ -19,7 +20,8 @@ Records = dict[str, dict[str, Any]]
 
 def collect(data: Measured, arms: dict[str, Evaluation]) -> list[dict[str, Any]]:
     """One record an item: `key` (unique), `id, set, kind, principle, attack, pair, prompt`, `change`, by which they are filtered,
-    and under the name of each arm its `response, ended, label, refused, score, outcome, explanation`.
+    and under the name of each arm its `response, ended, harmful, label, refused, score, outcome, explanation`; `ended` is null
+    where a server gave no answer, `harmful` where the judge does not say.
 
     `attack` is empty for what was asked plainly; `asked` is what was asked in the request's place, `begun` what the answer was
     made to begin with. `also` holds the verdicts of further judges, by their name. A medical question has `options` and
@@ -69,7 +71,8 @@ def _answered(asked: Round, arms: dict[str, Evaluation]) -> list[dict[str, Any]]
 def _arm(answer: dict[str, Any], verdict: dict[str, Any], others: Records) -> dict[str, Any]:
     found = {
         "response": answer["response"],
-        "ended": answer["finish_reason"] == "stop",
+        "ended": None if answer.get("error") else answer["finish_reason"] == "stop",
+        "harmful": harmful(verdict),
         **{name: verdict.get(name) for name in VERDICT},
     }
     if others:
@@ -78,7 +81,11 @@ def _arm(answer: dict[str, Any], verdict: dict[str, Any], others: Records) -> di
 
 
 def _questions(benchmark: Benchmark, arms: dict[str, Evaluation]) -> list[dict[str, Any]]:
-    answers = {arm: _by_id(e.answers[benchmark.name], "answers.jsonl") for arm, e in arms.items()}
+    # Of several seeds of worked examples the first, whose share right is the accuracy.
+    answers = {
+        arm: {a["id"]: a for a in reversed(e.answers[benchmark.name].records("answers.jsonl"))}
+        for arm, e in arms.items()
+    }
     return [
         {
             "key": f"{benchmark.name}/{question.id}",
