@@ -198,6 +198,8 @@ def test_a_few_failures_are_unscored_and_more_end_the_run_with_the_answers_kept(
         assert code == 0, err
         figure = reports(tmp_path / "o")[0]["figures"]["before/harmfulness/many/refusal_rate"]
         assert (figure["n"], figure["unscored"]) == (99, 1)
+        ended = reports(tmp_path / "o")[0]["figures"]["before/harmfulness/many/ended_rate"]
+        assert (ended["n"], ended["value"], ended["unscored"]) == (99, 1.0, 1)
         broken.clear()
         server.forget()
         code, _, _ = cli(*at(server.url, tmp_path, *sets, f"evaluation.harmful=[{tmp_path / 'few.jsonl'}]"))

@@ -14,7 +14,7 @@ from medsafe_train.sources.prompt_sets import PromptSet
 def refusal(report: dict[str, Any], prompts: PromptSet, arms: dict[str, Evaluation], copied: set[str]) -> None:
     """Shares of a set's requests refused and answers ended: all, without near-copies (`copied`: ids `set/id`), and by principle."""
     ended = {
-        arm: {r["id"]: r["finish_reason"] == "stop" for r in e.responses[prompts.name].records("responses.jsonl")}
+        arm: {r["id"]: _ended(r) for r in e.responses[prompts.name].records("responses.jsonl")}
         for arm, e in arms.items()
     }
     refused = {arm: _refused(e.verdicts[prompts.name]) for arm, e in arms.items()}
@@ -28,6 +28,11 @@ def refusal(report: dict[str, Any], prompts: PromptSet, arms: dict[str, Evaluati
     for principle in sorted({p.principle for p in prompts.prompts if p.principle}):
         ids = [p.id for p in prompts.prompts if p.principle == principle]
         compare(report, f"{place}/refusal_rate_principle_{principle}", ids, refused)
+
+
+def _ended(answer: dict[str, Any]) -> bool | None:
+    # What a server did not give is not cut off.
+    return None if answer.get("error") else answer["finish_reason"] == "stop"
 
 
 def _refused(verdicts: Artifact) -> dict[str, bool | None]:

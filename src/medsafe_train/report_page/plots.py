@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from medsafe_train.agreement import level
 from medsafe_train.markdown import line
 from medsafe_train.principles import PRINCIPLES
 from medsafe_train.report_page import words
@@ -292,7 +293,7 @@ def _scores(items: list[dict[str, Any]]) -> Plot | None:
 
 def _score(item: dict[str, Any], arm: str) -> int | None:
     score = item[arm]["score"]
-    return None if score is None else round(score)
+    return None if score is None else level(score)
 
 
 def _training(curve: list[dict[str, Any]]) -> Plot | None:
