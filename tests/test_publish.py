@@ -250,6 +250,21 @@ def test_what_the_hub_would_refuse_is_said_before_the_run(hub, monkeypatch, refu
     assert "hub_model_id" in refused("+recipe=smoke", "publish.push_to_hub=true")
 
 
+def test_a_hub_that_cannot_be_reached_is_said_before_the_run_and_after_it(hub, made, merged, tmp_path, monkeypatch):
+    from huggingface_hub import HfApi
+
+    nowhere, real = "http://127.0.0.1:9", HfApi.__init__
+    monkeypatch.setattr(
+        HfApi, "__init__", lambda self, **more: real(self, **more) or setattr(self, "endpoint", nowhere)
+    )
+    monkeypatch.setattr(constants, "ENDPOINT", nowhere)
+    with pytest.raises(UserError, match=r"the Hub cannot be reached .*check the network"):
+        publish.check(ASKED)
+    folder = publish.write(tmp_path, made, merged, ASKED, tmp_path)
+    with pytest.raises(UserError, match="the run is whole: hf upload owner/model"):
+        publish.push(folder, ASKED, {**made, "gate": None})
+
+
 def test_a_refused_upload_says_how_to_go_on(hub, made, merged, tmp_path):
     folder = publish.write(tmp_path, made, merged, ASKED, tmp_path)
     hub.refuses = "/commit/"

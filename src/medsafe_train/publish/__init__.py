@@ -50,9 +50,14 @@ def check(settings: PublishSettings) -> None:
         raise UserError("publish.push_to_hub=true, but nobody is logged in: hf auth login, or set HF_TOKEN")
     try:
         HfApi().whoami()
-    except (HfHubHTTPError, OSError) as error:
+    except HfHubHTTPError as error:
         raise UserError(
             f"the Hub does not take the login ({_line(error)}): hf auth login, or set HF_TOKEN anew"
+        ) from None
+    except Exception as error:  # its HTTP client's own, which is another with every major version
+        raise UserError(
+            f"publish.push_to_hub=true, but the Hub cannot be reached ({_line(error)}): check the network, or push later from "
+            "checkpoint/"
         ) from None
 
 
@@ -67,7 +72,6 @@ def push(folder: Path, settings: PublishSettings, report: dict[str, Any]) -> Non
     if gate and gate["enforced"] and gate["stops"]:
         return progress.warn(f"not pushed to the Hub: the gate is enforced, and the checkpoint is {gate['verdict']}")
     from huggingface_hub import HfApi, ModelCard
-    from huggingface_hub.errors import HfHubHTTPError
 
     assert settings.hub_model_id
     with progress.stage("publish", f"pushed to the Hub as {settings.hub_model_id}"):
@@ -77,7 +81,7 @@ def push(folder: Path, settings: PublishSettings, report: dict[str, Any]) -> Non
             HfApi().upload_folder(
                 repo_id=made.repo_id, folder_path=folder, commit_message=f"{report['name']} by medsafe_train"
             )
-        except (HfHubHTTPError, ValueError, OSError) as error:
+        except Exception as error:  # the Hub's own, a file's, or those of whatever HTTP client it has
             raise UserError(
                 f"the Hub refused ({_line(error)}); the run is whole: hf upload {settings.hub_model_id} {folder}"
             ) from None
