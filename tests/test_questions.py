@@ -115,6 +115,11 @@ BAD_FILES = {
     "missing column": ({"question": ...}, "mine.jsonl:2: no column 'question'"),
     "answer outside the options": ({"answer": "C"}, "mine.jsonl:2: answer 'C' is not one of A, B"),
     "an id twice": ({"id": "1"}, "mine.jsonl:2: mine id '1' was used before, at"),
+    "a letter that is another option's text": (
+        {"options": ["A", "C", "D"], "answer": "C"},
+        "mine.jsonl:2: answer 'C' is one option's letter and another one's text",
+    ),
+    "half a character": ({"options": ["Kidney", "\ud83d"]}, "mine.jsonl:2: half a character"),
     "empty option": ({"options": ["Kidney", ""]}, "mine.jsonl:2: an option is empty"),
     "one option": ({"options": ["Kidney"]}, "mine.jsonl:2: options ['Kidney']: give at least two"),
     "unknown part": ({"part": "exam"}, "mine.jsonl:2: part 'exam' is not one of"),
@@ -127,10 +132,20 @@ def test_a_bad_file_is_named_with_its_line(tmp_path, changes, word):
     assert word in complaint(lines(tmp_path / "mine.jsonl", [OWN[0], row]))
 
 
+def test_an_answer_that_is_letter_and_text_of_the_same_option_is_that_one(tmp_path):
+    groups = {"question": "Which group gives only to its own?", "options": ["A", "B", "AB"], "answer": "B"}
+    assert questions.load(lines(tmp_path / "mine.jsonl", [groups])).questions[0].answer == 1
+
+
 def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path):
     first = json.dumps(OWN[0]).encode()
     (tmp_path / "mine.jsonl").write_bytes(first + b'\n{"question": "Ast\xe9risque?"}\n')
     assert re.search(r"mine\.jsonl:2: not UTF-8", complaint(str(tmp_path / "mine.jsonl")))
+
+
+def test_a_benchmark_cannot_have_the_name_of_all_together(refused, tmp_path):
+    file = lines(tmp_path / "pooled.jsonl", OWN)
+    assert "cannot be called pooled" in refused("+recipe=smoke", f"medical_qa.benchmarks=[{file}]")
 
 
 def test_nothing_to_ask_is_said(tmp_path):

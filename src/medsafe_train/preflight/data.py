@@ -10,6 +10,7 @@ from pathlib import Path
 from medsafe_train.attacks import rounds
 from medsafe_train.attacks.rounds import Round
 from medsafe_train.config import Config, UserError
+from medsafe_train.evidence import pooled
 from medsafe_train.quality import near_copies
 from medsafe_train.quality.near_copies import NearCopy
 from medsafe_train.sources import prompt_sets, questions
@@ -95,7 +96,10 @@ def _check_twice(names: list[str]) -> None:
 
 def _benchmarks(config: Config) -> list[Benchmark]:
     q = config.medical_qa
-    twice = [name for name, count in Counter(map(questions.name_of, q.benchmarks)).items() if count > 1]
+    names = [questions.name_of(name) for name in q.benchmarks]
+    if pooled.NAME in names:
+        raise UserError(f"a benchmark cannot be called {pooled.NAME}, as all of them together are: rename the file")
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"two benchmarks are called {twice[0]}: rename one of the files")
     found = [questions.load(name, q.limit, config.data_folder, shots=q.shots > 0) for name in q.benchmarks]

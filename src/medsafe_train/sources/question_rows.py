@@ -72,10 +72,16 @@ def _given_options(values: dict[str, Any]) -> Any:
 def _letter_or_text(row: Row, options: tuple[str, ...]) -> int:
     answer = text_of(row, "answer")
     letters = LETTERS[: len(options)]
-    if len(answer) == 1 and answer in letters:
-        return letters.index(answer)
+    meant = {letters.index(answer)} if len(answer) == 1 and answer in letters else set()
     if options.count(answer) == 1:
-        return options.index(answer)
+        meant.add(options.index(answer))
+    if len(meant) > 1:  # vitamins, blood groups, types of hepatitis
+        raise UserError(
+            f"{row.place}: answer {answer!r} is one option's letter and another one's text: give the letter, and word the options "
+            f"otherwise, for example 'type {answer}'"
+        )
+    if meant:
+        return meant.pop()
     raise UserError(
         f"{row.place}: answer {answer!r} is not one of {', '.join(letters)} and no option's text: correct it"
     )

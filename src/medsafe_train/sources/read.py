@@ -171,9 +171,17 @@ def _csv(text: str, shown: str, columns: list[str] | None = None) -> Iterator[tu
 
 def _parse(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as error:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: not JSON ({error}): mend the line or remove it") from None
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{place}: half a character (a lone surrogate), which no file can hold: mend the text"
+            ) from None
+    return value
 
 
 def _object(value: Any, place: str) -> dict[str, Any]:
