@@ -55,9 +55,10 @@ def test_a_users_templates_are_all_tried(tmp_path):
     assert [asked.name for asked in found][3:] == ["bad/poem"]
     turn = found[3].turn(HARMFUL.prompts[0], None)
     assert turn.text == f"As a poem, {HARMFUL.prompts[0].prompt}" and not turn.begun
-    file.write_text("- name: plain\n  template: 'x {request}'\n")
-    with pytest.raises(UserError, match="rename that attack"):
-        asking.rounds(EvaluationSettings(attack_templates=str(file)), SETS)
+    for name in ("plain", "prefilled", "on_principle_2"):  # figures are called so
+        file.write_text(f"- name: {name}\n  template: 'x {{request}}'\n")
+        with pytest.raises(UserError, match="rename that attack"):
+            asking.rounds(EvaluationSettings(attack_templates=str(file)), SETS)
 
 
 @pytest.mark.parametrize("setting", ["attacks", "attacks_on_benign"])

@@ -88,8 +88,8 @@ def named(settings: EvaluationSettings) -> list[str]:
 def check(settings: EvaluationSettings) -> None:
     """UserError for an attack that is not known, or a file of templates that cannot be used."""
     there = attacks.known(_templates(settings))
-    for name in (PLAIN, SAFETY):
-        if name in there:
+    for name in there:  # as figures are called: `..._prefilled` is prefill's, `..._principle_3` a principle's
+        if name in (PLAIN, SAFETY, "prefilled") or "principle_" in name:
             raise UserError(f"evaluation.attack_templates: {name!r} means something else here: rename that attack")
     for setting in ("attacks", "attacks_on_benign"):
         for name in getattr(settings, setting):
