@@ -14,6 +14,7 @@ import pytest
 from medsafe_train.evidence import notes
 from medsafe_train.evidence.paired import compare
 from medsafe_train.markdown import inert, line
+from tests import report_samples
 from tests.conftest import run_process
 
 
@@ -305,6 +306,16 @@ def test_answers_are_inert_in_markdown_and_in_the_terminal():
     for mark in ("](", "![", "`c`", "://", " | "):
         assert mark not in shown
     assert line("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_names_are_no_markup_in_the_terminal(capsys):
+    from medsafe_train import pages
+
+    made = report_samples.report(report_samples.items(60), path="mine[/red]")
+    made["claims"][0]["sentence"] = "More requests of [link=http://evil.example]mine[/b] are refused"
+    pages.show(made, {})
+    shown = capsys.readouterr().out
+    assert "mine[/red]" in shown and "[link=http://evil.example]mine[/b]" in shown
 
 
 def test_the_judge_failing_stops_the_run(store, monkeypatch):

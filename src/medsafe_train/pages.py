@@ -211,11 +211,11 @@ def show(report: dict[str, Any], places: dict[str, str]) -> None:
     """Print the tables, six answers side by side, and where everything is."""
     for title, heads, found in tables(report):
         named = f"{title} · {report['model']['path']} · 95 % intervals"
-        table = Table(title=named, title_justify="left", title_style="bold")
+        table = Table(title=Text(named), title_justify="left", title_style="bold")
         for number, head in enumerate(heads):
             table.add_column(head, justify="right" if number else "left", no_wrap=bool(number))
         for row in found:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         progress.console.print(table)
     for sample in report["samples"]:
         progress.console.print(Text(f"[{sample['kind']}] {line(sample['prompt'], 300)}", style="bold"))
