@@ -308,6 +308,14 @@ def test_answers_are_inert_in_markdown_and_in_the_terminal():
     assert line("x" * 50, 10) == "x" * 9 + "…"
 
 
+def test_a_bar_that_is_soon_over_leaves_nothing_in_a_log(capsys):
+    from medsafe_train import progress
+
+    with progress.bar(3, "base answers", "answer") as bar:
+        bar.update(3)
+    assert capsys.readouterr().err == ""
+
+
 def test_names_are_no_markup_in_the_terminal(capsys):
     from medsafe_train import pages
 

@@ -160,6 +160,15 @@ def test_plots_are_drawn_in_the_pages_colours_and_say_what_they_show(items):
         assert used <= set(ids)
 
 
+def test_scores_between_two_levels_go_up_as_everywhere(items):
+    halves = [
+        {**item, "before": {**item["before"], "score": 2.5}, "after": {**item["after"], "score": 4.5}} for item in items
+    ]
+    (scores,) = (plot for plot in plots.draw(report_samples.report(items), halves, []) if plot.name == "scores")
+    number = sum(item["kind"] == "harmful" and not item["attack"] for item in items)
+    assert f"before: 0 scored 1, 0 scored 2, {number} scored 3," in scores.svg and f"{number} scored 5" in scores.svg
+
+
 def test_a_run_without_a_figure_has_no_such_plot(items):
     report = report_samples.report(items, scale=None, figures={})
     assert (

@@ -41,6 +41,7 @@ def bar(total: int, what: str, unit: str = "item") -> Any:
         unit=f" {unit}",
         leave=False,
         mininterval=0.2 if terminal else 15,
+        delay=0 if terminal else 15,  # else every short one leaves its beginning in a log
         ncols=None if terminal else 90,
     )
 
