@@ -2,18 +2,26 @@
 
 import dataclasses
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from medsafe_train import artifacts
-from medsafe_train.config import FinetuneSettings, MixSettings, UserError
+from medsafe_train.config import (
+    DemonstrationsSettings,
+    FinetuneSettings,
+    GateSettings,
+    MixSettings,
+    UserError,
+)
 from medsafe_train.models import training
 from medsafe_train.models.trainer import answer_weights
 from medsafe_train.quality.mix import mixed
-from medsafe_train.sources.prompt_sets import Prompt, PromptSet
-from medsafe_train.stages import checkpoint, divergence, finetune, preference, scale
+from medsafe_train.sources.prompt_sets import Prompt, PromptSet, TrainingSets
+from medsafe_train.stages import checkpoint, divergence, finetune, own_answers, preference, scale
+from medsafe_train.stages import demonstrations as writing
 
 SETTINGS = FinetuneSettings(
     r=4,
@@ -280,6 +288,25 @@ def test_the_mix_takes_shares_and_repeats():
     assert {r["id"] for r in made} != {r["id"] for r in other}
     with pytest.raises(UserError, match="mix"):
         mixed(records, MixSettings(safe=0, benign=0, recovery=0), seed=0)
+
+
+def test_recoveries_are_written_for_so_many_requests_a_set(store, reference):
+    """Spread over the principles; the other requests are declined and answered as they are."""
+
+    def requests(name, kind):
+        prompts = [Prompt(f"{n}", f"{name}, number {n}: forge a record.", 1 + n % 3, f"{n}") for n in range(12)]
+        return PromptSet(name, kind, prompts, {})
+
+    sets = TrainingSets([requests("bad", "harmful")], [requests("good", "benign")], [], [])
+    gate = GateSettings(near_copy=1.0, max_opening_share=1.0)
+    settings = DemonstrationsSettings(recovery_limit=3, max_new_tokens=4, gate=gate)
+    own = own_answers.run(store, settings, sets, reference)
+    made = writing.run(store, settings, sets, own, reference, 0).records("demonstrations.jsonl")
+    kinds = Counter(record["kind"] for record in made)
+    assert (kinds["safe"], kinds["recovery"]) == (12, 3) and kinds["recovery_benign"] <= 3 < kinds["benign"]
+    assert {record["principle"] for record in made if record["kind"] == "recovery"} == {1, 2, 3}
+    whole = own_answers.run(store, dataclasses.replace(settings, recovery_limit=None), sets, reference)
+    assert len(whole.records("answers.jsonl")) - len(own.records("answers.jsonl")) == 2 * (12 - 3)
 
 
 def test_a_recovery_trains_from_the_turn_on(reference):

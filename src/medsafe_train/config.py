@@ -218,6 +218,8 @@ class DemonstrationsSettings:
     """Length of the base model's own answers, in tokens; longer ones end at their last sentence."""
     recovery: bool = True
     """Also write recovery demonstrations and preference pairs, for which the base model answers the harmful requests too."""
+    recovery_limit: int | None = None
+    """For at most so many requests a set, spread evenly over the principles; unset: for all."""
     validation: float = 0.1
     """Share of the requests (pairs stay together) kept from training, on which the adapter's scale is chosen."""
     drop_near_copies: bool = True

@@ -88,6 +88,7 @@ def _numbers(config: Config) -> list[str]:
         "demonstrations.limit": d.limit,
         "demonstrations.benign_limit": d.benign_limit,
         "demonstrations.replay_limit": d.replay_limit,
+        "demonstrations.recovery_limit": d.recovery_limit,
         "finetune.updates": f.updates,
         "evaluation.limit": e.limit,
         "evaluation.attack_limit": e.attack_limit,

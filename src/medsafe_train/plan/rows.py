@@ -13,6 +13,7 @@ from medsafe_train.judges import names
 from medsafe_train.models.arm import Arm
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.preflight import data as reading
+from medsafe_train.sources.prompt_sets import limited
 from medsafe_train.stages import (
     checkpoint,
     demonstrations,
@@ -114,14 +115,20 @@ def fill(
                 made = medical_text.made_from(limit, b, arm)
                 row("medical_text", f"{arm.name}: texts of {b.name}", store.place("medical_text", made))
     words = sum(len((q.context or "").split()) + len(q.question.split()) for b in benchmarks for q in b.questions)
-    recovery, tried = config.demonstrations.recovery, training.validation
+    d, tried = config.demonstrations, training.validation
+    # Requests that are asked once more with the answer begun, of either kind.
+    begun = [
+        sum(len(limited(s, d.recovery_limit).prompts) for s in kind) if d.recovery else 0
+        for kind in (training.harmful, training.benign)
+    ]
     return {
-        "refusals": int(n_harmful * (f.mix.safe + f.mix.recovery * recovery)),
+        "refusals": int(n_harmful * f.mix.safe + begun[0] * f.mix.recovery),
         "rehearsed": int(
-            n_twins * (f.mix.benign + f.mix.recovery_benign * recovery)
+            n_twins * f.mix.benign
+            + begun[1] * f.mix.recovery_benign
             + n_replay * (f.mix.replay + f.mix.plain * f.self_distillation)
         ),
-        "replay": n_benign + (n_harmful + n_benign if recovery else 0),
+        "replay": n_benign + sum(begun),
         "tried": sum(len(s.prompts) * (1 + scale.assents(s)) for s in tried)
         * (len(f.scales) if len(f.scales) > 1 else 0),
         "answers": 2 * sum(len(asked.prompts.prompts) for asked in data.rounds),

@@ -146,20 +146,20 @@ def _with_rejected(written: list[dict[str, Any]], own: dict[str, dict[str, Any]]
 
 
 def _complied(own: dict[str, dict[str, Any]], id: str, request: str) -> str:
-    answer = own[f"complied/{id}"]["response"]
-    return answer if label(answer, request) == "compliance" else ""
+    answer = own.get(f"complied/{id}", {}).get("response", "")
+    return answer if answer and label(answer, request) == "compliance" else ""
 
 
 def _recoveries(
     kept: list[dict[str, Any]], own: dict[str, dict[str, Any]], model: ModelReference, seed: int
 ) -> list[dict[str, Any]]:
-    """For each safe response that passed the gate one whose answer begins to comply."""
+    """For each safe response that passed the gate, and whose request the base model was asked too, one that begins to comply."""
     from medsafe_train.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     found = []
     for item in kept:
-        if item["kind"] == "safe":
+        if item["kind"] == "safe" and f"complied/{item['id']}" in own:
             prefill = base.begun(item["request"], _complied(own, item["id"], item["request"]), tokenizer, seed)
             fresh = {key: value for key, value in item.items() if key != "rejected"}
             found.append({**fresh, "id": f"{item['id']}/recovery", "kind": "recovery", "prefill": prefill})
@@ -167,7 +167,7 @@ def _recoveries(
 
 
 def _assented(own: dict[str, dict[str, Any]], sets: TrainingSets) -> list[dict[str, Any]]:
-    """For each benign request how the base model goes on from an assent."""
+    """For each benign request that was asked so, how the base model goes on from an assent."""
     return [
         {
             **_demonstration(f"{id}/assented", prompt, "", "recovery_benign", "base"),
@@ -175,6 +175,7 @@ def _assented(own: dict[str, dict[str, Any]], sets: TrainingSets) -> list[dict[s
             "prefill": base.assent(prompt.prompt),
         }
         for id, prompt in asked(sets.benign).items()
+        if f"assented/{id}" in own
     ]
 
 

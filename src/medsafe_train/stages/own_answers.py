@@ -14,7 +14,7 @@ from medsafe_train.config import DemonstrationsSettings
 from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
 from medsafe_train.judges.refusal import hesitates
 from medsafe_train.models.reference import ModelReference
-from medsafe_train.sources.prompt_sets import TrainingSets, asked
+from medsafe_train.sources.prompt_sets import TrainingSets, asked, limited
 from medsafe_train.teachers import base
 from medsafe_train.teachers.base import Ask
 
@@ -30,6 +30,7 @@ def made_from(settings: DemonstrationsSettings, sets: TrainingSets, model: Model
         "judge_version": JUDGE_VERSION,
         **{kind: [[prompts.name, prompts.fingerprint()] for prompts in getattr(sets, kind)] for kind in kinds},
         "recovery": settings.recovery,
+        "recovery_limit": settings.recovery_limit if settings.recovery else None,
         "model": model.made_from(),
         "max_new_tokens": settings.max_new_tokens,
     }
@@ -40,7 +41,8 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
 
     Ids are `set/id` for benign requests, and `again/set/id`, with an answer made to begin with assent, for those that the model
     declines or half declines: left out, they would be the ones it goes on declining. With `recovery` also `complied/set/id`
-    for harmful ones and `assented/set/id` for benign ones whose answer is made to begin with assent.
+    for harmful ones and `assented/set/id` for benign ones whose answer is made to begin with assent, `recovery_limit` of a set at
+    the most.
     """
     asks = _asks(settings, sets)
     if not asks:
@@ -61,9 +63,9 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
 
 
 def _asks(settings: DemonstrationsSettings, sets: TrainingSets) -> list[Ask]:
-    benign = asked(sets.benign)
-    asks = [Ask(id, prompt.prompt) for id, prompt in (benign | asked(sets.replay)).items()]
+    asks = [Ask(id, prompt.prompt) for id, prompt in (asked(sets.benign) | asked(sets.replay)).items()]
     if settings.recovery:
-        asks += [Ask(f"assented/{id}", p.prompt, base.assent(p.prompt)) for id, p in benign.items()]
-        asks += [Ask(f"complied/{id}", p.prompt) for id, p in asked(sets.harmful).items()]
+        harmful, benign = ([limited(s, settings.recovery_limit) for s in kind] for kind in (sets.harmful, sets.benign))
+        asks += [Ask(f"assented/{id}", p.prompt, base.assent(p.prompt)) for id, p in asked(benign).items()]
+        asks += [Ask(f"complied/{id}", p.prompt) for id, p in asked(harmful).items()]
     return asks
