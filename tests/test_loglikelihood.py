@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medsafe_train.artifacts import Ledger
-from medsafe_train.models import loglikelihood, prefix
+from medsafe_train.models import folded, loglikelihood, packed, prefix
 from medsafe_train.models.load import load
 from medsafe_train.models.loglikelihood import Item
 
@@ -40,8 +40,11 @@ def scored(loaded, given, budget, path):
 @pytest.mark.parametrize("begin", [0, 3, 40])
 @pytest.mark.parametrize("longest", [1, 5])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_they_equal_one_forward_pass_an_option(change, tmp_path, begin, longest, attention):
+@pytest.mark.parametrize("packs", [True, False])
+def test_they_equal_one_forward_pass_an_option(change, tmp_path, monkeypatch, begin, longest, attention, packs):
     loaded = load(change(attn_implementation=attention))
+    assert packed.possible(loaded.model)
+    monkeypatch.setattr(packed, "possible", lambda model: packs)
     given = items(begin=begin, longest=longest)
     for budget in (1, 90, 4096):
         found = scored(loaded, given, budget, tmp_path / str(budget))
@@ -63,7 +66,8 @@ def test_the_beginning_passes_through_the_model_once(reference, tmp_path, monkey
     monkeypatch.setattr(loaded.model, "forward", counted)
     given = items(begin=200)
     scored(loaded, given, 64, tmp_path / "x")
-    assert seen.count((1, 200)) == 1 and all(width <= 31 for _, width in seen[1:]) and len(seen) > 3
+    assert seen[0] == (1, 200) and len(seen) > 3
+    assert sum(width for _, width in seen[1:]) == sum(len(item.context) - 200 for item in given)  # and no padding
 
 
 def test_what_is_shared_is_found():
@@ -127,6 +131,46 @@ def test_base_and_adapter_are_one_loaded_model(reference, adapter, tmp_path):
     assert load(reference).model is tuned.model
     assert scored(load(reference), given, 256, tmp_path / "again") == base != after
     assert load(reference, adapter) is tuned and scored(tuned, given, 256, tmp_path / "tuned") == after
+
+
+def test_an_adapter_is_folded_in_and_leaves_the_weights_as_they_were(reference, adapter, tmp_path, monkeypatch):
+    """Near what its own products give, by the base model's very weights, also when scoring breaks off."""
+    given, loaded, kept = items(), load(reference, adapter), folded.LEAST_TOKENS
+    layers = [m for m in loaded.model.modules() if hasattr(m, "lora_A")]
+    before = [(layer.get_base_layer().weight, layer.get_base_layer().weight.clone()) for layer in layers]
+    plain = scored(loaded, given, 256, tmp_path / "plain")  # fewer tokens than it takes
+    monkeypatch.setattr(folded, "LEAST_TOKENS", 1)
+    products = []
+    for layer in layers:
+        layer.lora_A["default"].register_forward_hook(lambda *_: products.append(1))
+    after = scored(loaded, given, 256, tmp_path / "folded")
+    assert not products and kept > 1
+    for id, record in plain.items():
+        assert after[id]["loglikelihoods"] == pytest.approx(record["loglikelihoods"], abs=1e-4)
+    halfway = loglikelihood.scored(loaded, given, 64, ())
+    next(halfway)
+    halfway.close()
+    for layer, (weight, bytes_before) in zip(layers, before, strict=True):
+        assert layer.get_base_layer().weight is weight and torch.equal(weight, bytes_before)
+        assert "forward" not in vars(layer)
+
+
+@pytest.mark.parametrize("how", ["off", "bfloat16", "dora", "bias", "quantised"])
+def test_what_cannot_be_folded_in_is_left_alone(change, how):
+    from peft import LoraConfig, get_peft_model
+
+    from medsafe_train.models.load import load_base
+
+    config = LoraConfig(r=4, target_modules=["q_proj"], use_dora=how == "dora", lora_bias=how == "bias")
+    model = load_base(change(dtype="bfloat16" if how == "bfloat16" else "float32"))
+    if how == "quantised":  # a class of its own, as bitsandbytes has
+        for layer in model.model.layers:
+            layer.self_attn.q_proj.__class__ = type("Linear4bit", (torch.nn.Linear,), {})
+    model = get_peft_model(model, config).eval()
+    if how == "off":
+        model.base_model.disable_adapter_layers()
+    with folded.folded(model):
+        assert not any("forward" in vars(m) for m in model.modules() if hasattr(m, "lora_A"))
 
 
 def test_killed_at_random_moments_it_ends_the_same_and_scores_nothing_twice(reference, tmp_path):

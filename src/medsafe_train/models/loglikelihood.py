@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from medsafe_train.models import packed
+from medsafe_train.models.folded import folded
+from medsafe_train.models.memory import freed_memory_kept
 from medsafe_train.models.prefix import Prefix, prefilled, shared
 
 if TYPE_CHECKING:  # benchmarks/qa_gpu.py runs this where there is little more than torch, transformers and peft
@@ -68,7 +71,7 @@ def scored(
     rows = [row for item in items for row in _rows(item, len(begin))]
     numbers = {item.id: [len(option) for option in item.options] for item in items}
     prefix = None
-    with _fused_attention(loaded.model):
+    with packed.attention(loaded.model, _fused(loaded.model)), folded(loaded.model), freed_memory_kept():
         for batch in _batches(rows, batch_tokens):
             found: dict[str, dict[int, float]] = {row.item: {} for row in batch}
             if all(id in known for id in found):
@@ -122,21 +125,41 @@ def _score_or_halve(loaded: Loaded, batch: list[_Row], prefix: Prefix) -> list[d
 def _score_batch(loaded: Loaded, batch: list[_Row], prefix: Prefix) -> list[dict[int, float]]:
     import torch
 
-    width = max(len(row.inputs) for row in batch)
-    pad = loaded.tokenizer.pad_token_id
-    # Padded on the right: no real token ever sees the padding, so no mask is needed.
-    ids = torch.tensor([row.inputs + [pad] * (width - len(row.inputs)) for row in batch], device=loaded.model.device)
-    rows = [n for n, row in enumerate(batch) for _ in row.places]
-    places = [place for row in batch for place in row.places]
-    with torch.inference_mode(), _logits_at(loaded.model, rows, places):
-        logits = loaded.model(ids, past_key_values=prefix.cache(), use_cache=prefix.cache() is not None).logits
-        chances = torch.log_softmax(logits.reshape(len(rows), -1), dim=-1)
+    with torch.inference_mode():
+        if packed.possible(loaded.model):
+            logits = _packed_logits(loaded.model, batch, prefix)
+        else:
+            logits = _padded_logits(loaded, batch, prefix)
+        chances = torch.log_softmax(logits, dim=-1)
     found, start = [], 0
     for row in batch:
         count = len(row.places)
         found.append(_read(row, chances[start : start + count]))
         start += count
     return found
+
+
+def _packed_logits(model: Any, batch: list[_Row], prefix: Prefix) -> Any:
+    places, start = [], 0
+    for row in batch:
+        places += [start + place for place in row.places]
+        start += len(row.inputs)
+    with _logits_at(model, [0] * len(places), places):
+        return packed.logits(model, [row.inputs for row in batch], prefix.layers, places).reshape(len(places), -1)
+
+
+def _padded_logits(loaded: Loaded, batch: list[_Row], prefix: Prefix) -> Any:
+    import torch
+
+    width = max(len(row.inputs) for row in batch)
+    pad = loaded.tokenizer.pad_token_id
+    # Padded on the right: no real token ever sees the padding, so no mask is needed.
+    ids = torch.tensor([row.inputs + [pad] * (width - len(row.inputs)) for row in batch], device=loaded.model.device)
+    rows = [n for n, row in enumerate(batch) for _ in row.places]
+    places = [place for row in batch for place in row.places]
+    with _logits_at(loaded.model, rows, places):
+        logits = loaded.model(ids, past_key_values=prefix.cache(), use_cache=prefix.cache() is not None).logits
+        return logits.reshape(len(rows), -1)
 
 
 def _read(row: _Row, chances: Any) -> dict[int, float]:
@@ -148,18 +171,10 @@ def _read(row: _Row, chances: Any) -> dict[int, float]:
     return {row.option: float(chances[torch.arange(len(row.targets)), row.targets].double().sum())}
 
 
-@contextmanager
-def _fused_attention(model: Any) -> Iterator[None]:
+def _fused(model: Any) -> str:
     # Plain attention, chosen on a CPU for short rows, takes twice the time after a thousand tokens of worked examples.
-    chosen = model.config._attn_implementation
-    plain = chosen == "eager" and model.device.type == "cpu"
-    if plain:
-        model.set_attn_implementation("sdpa")
-    try:
-        yield
-    finally:
-        if plain:
-            model.set_attn_implementation(chosen)
+    chosen: str = model.config._attn_implementation
+    return "sdpa" if chosen == "eager" and model.device.type == "cpu" and model._supports_sdpa else chosen
 
 
 @contextmanager

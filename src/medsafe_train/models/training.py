@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import platform
 import re
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medsafe_train import artifacts, progress
 from medsafe_train.config import FinetuneSettings, UserError
+from medsafe_train.models.memory import freed_memory_kept
 from medsafe_train.models.reference import ModelReference
 
 
@@ -140,30 +138,6 @@ def _train(
     _save_adapter(folder, trained, tokenizer, model)
     if watch.stopped:  # at the last update: nothing is lost, and what comes next is not begun
         raise SystemExit(128 + signal.SIGTERM)
-
-
-@contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """Inside, memory that is freed stays with the process, on Linux with glibc; elsewhere nothing changes.
-
-    glibc gives large blocks back at once and gets them again page by page, zeroed: a third of a training step's time on a
-    CPU. Not for generation, whose growing caches would leave holes.
-    """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        yield
-        return
-    libc = ctypes.CDLL(None)
-    m_trim_threshold, m_mmap_threshold, m_mmap_max = -1, -3, -4  # malloc.h
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
-    try:
-        yield
-    finally:
-        # Where glibc's own adjustment ends up with blocks of this size; it no longer adjusts once anything was set.
-        libc.mallopt(m_mmap_max, 65536)
-        libc.mallopt(m_mmap_threshold, 32 * 2**20)
-        libc.mallopt(m_trim_threshold, 64 * 2**20)
-        libc.malloc_trim(0)
 
 
 def base_model(settings: FinetuneSettings, model: ModelReference) -> Any:
