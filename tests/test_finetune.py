@@ -223,6 +223,17 @@ def test_plain_generate_stops_where_the_prompt_format_does(store, demonstrations
     assert load_tokenizer(reference).convert_tokens_to_ids("<|end|>") in (ends if isinstance(ends, list) else [ends])
 
 
+def test_updates_are_no_line_each_in_a_log(capsys):
+    from medsafe_train.models.training import _watch
+
+    with _watch() as watch:
+        watch.on_train_begin(None, SimpleNamespace(max_steps=3, global_step=0), None)
+        for step in (1, 2, 3):
+            watch.on_step_end(None, SimpleNamespace(max_steps=3, global_step=step), None)
+            watch.on_log(None, SimpleNamespace(global_step=step), None, {"loss": 1.0})
+    assert capsys.readouterr().err == ""
+
+
 def test_a_half_written_checkpoint_is_not_used(tmp_path):
     for step, state in ((2, "{}"), (4, '{"global_step"'), (10, None)):
         folder = tmp_path / f"checkpoint-{step}"

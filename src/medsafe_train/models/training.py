@@ -236,7 +236,8 @@ def _watch() -> Any:
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
             loss = (logs or {}).get("loss")
             if loss is not None:
-                self.bar.set_postfix(loss=f"{float(loss):.2f}")
+                # Shown with the next update: by itself it would be a line a step in a log.
+                self.bar.set_postfix(loss=f"{float(loss):.2f}", refresh=False)
                 if not float("-inf") < float(loss) < float("inf"):
                     raise UserError(
                         f"loss is {loss} at step {state.global_step}: lower finetune.learning_rate; nothing was published"
