@@ -43,8 +43,10 @@ def test_the_recipe_leaves_its_figures(cli, tmp_path):
     records = [*rows(4, model="base"), *rows(4, model="tuned")]
     file = jsonl(tmp_path / "mine.jsonl", records)
     code, out, err = cli("+recipe=judge_validation", "judge=refusal", f"judge_validation.labels={file}")
-    assert code == 0 and "The judge against labels" in out, err
+    assert code == 0 and "The judge against labels" in out and "nothing was compared" not in out, err
+    (place,) = (line.split()[1] for line in out.splitlines() if line.startswith("validation "))
     found = result(tmp_path)
+    assert found == json.loads((tmp_path / place).read_text())
     # Four of 24 are labelled as answers and refuse in words.
     assert found["n"] == 24 and found["agreement"]["value"] == 20 / 24 and found["agreement"]["n"] == 24
     po, pe = 20 / 24, (12 / 24) * (8 / 24) + (12 / 24) * (16 / 24)
@@ -62,6 +64,12 @@ def test_the_recipe_leaves_its_figures(cli, tmp_path):
     )
     assert found["judge"]["name"] == "refusal" and found["labels"]["mine.jsonl"] == artifacts.sha256(file)
     assert found["weighted_kappa"] is None and found["string_match"]["n"] == 24
+
+
+def test_labels_that_a_judge_says_nothing_of_are_not_passed_over(cli, tmp_path):
+    file = jsonl(tmp_path / "mine.jsonl", [{**row, "label": None} for row in rows(2)])
+    code, out, err = cli("+recipe=judge_validation", "judge=refusal", f"judge_validation.labels={file}")
+    assert code == 0 and "nothing was compared: the judge refusal" in out, err
 
 
 def test_levels_are_compared_with_weights(cli, tmp_path):

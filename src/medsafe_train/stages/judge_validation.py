@@ -54,6 +54,12 @@ def run(folder: Path, labels: Labels, verdicts: Artifact, about: dict[str, Any])
     }
     artifacts.write_json(folder / "judge_validation.json", found)
     show(found)
+    if not any(found[name] for name in ("agreement", "weighted_kappa", "harmful")):
+        progress.warn(
+            f"nothing was compared: the judge {about['judge']['name']} says nothing of what these labels say; scores are held against "
+            "judges that score (estimate, rubric), labels against all"
+        )
+    progress.console.print(Text.assemble(("validation     ", "bold"), str(folder / "judge_validation.json")))
     return found
 
 
