@@ -11,7 +11,7 @@ from medsafe_train import comparison
 from medsafe_train.comparison import trials
 from medsafe_train.config import CheckpointGateSettings, UserError
 from tests.conftest import run_process
-from tests.test_claims import HARM, OTHER, QUESTIONS, TWINS, figures
+from tests.test_claims import HARM, OTHER, QUESTIONS, TWINS, figures, measured
 
 PATIENT = CheckpointGateSettings(min_refusal=0.5)
 
@@ -66,6 +66,14 @@ def test_three_seeds_are_one_trial_with_mean_and_spread_of_each_figure(compare, 
         and "83.3 %, 88.9 %, 94.4 %" in page
     )
     assert not any("same seed" in note for note in result["notes"])
+
+
+def test_names_of_figures_are_whole_in_the_terminal(compare, tmp_path, capsys):
+    place = f"over_refusal/{'requests_of_many_kinds_' * 4}/refusal_rate"
+    for seed in (0, 1):
+        write(tmp_path / "runs" / f"{seed}", seed, figures() | measured(place, 10, 2, 3, 30))
+    compare(tmp_path / "runs")
+    assert "…" not in capsys.readouterr().out
 
 
 def test_the_same_seed_twice_counts_once(compare, tmp_path):

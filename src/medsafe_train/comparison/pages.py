@@ -139,7 +139,8 @@ def show(result: dict[str, Any], folder: Path) -> None:
     for title, heads, rows in tables(result)[:IN_TERMINAL]:
         table = Table(title=Text(line(title, NAME)), title_justify="left", title_style="bold")
         for number, head in enumerate(heads):
-            table.add_column(head, justify="right" if number else "left")
+            # Names that are cut off are no names.
+            table.add_column(head, justify="right" if number else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         progress.console.print(table)
