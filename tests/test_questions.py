@@ -45,6 +45,15 @@ def test_a_users_file_is_a_benchmark(tmp_path):
     assert [q.id for q in found.pool] == ["3"] and len(next(iter(found.sha256.values()))) == 64
 
 
+def test_records_name_a_file_alike_wherever_it_lies(tmp_path, shared_data):
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        assert [*questions.load(lines(tmp_path / folder / "mine.jsonl", OWN)).sha256] == ["mine.jsonl"]
+    assert [*questions.load("medical_questions").sha256] == ["data/medical_questions.jsonl"]
+    published = questions.load("medqa_4options", data_folder=shared_data).sha256
+    assert [*published] == ["medqa/phrases_no_exclude_test.jsonl"]
+
+
 def test_a_users_csv_and_json(tmp_path):
     (tmp_path / "mine.csv").write_text('question,A,B,C,answer\n"Hot, or not?",hot,not,both,C\nWhy?,x,y,z,y\n')
     found = questions.load(str(tmp_path / "mine.csv")).questions

@@ -94,7 +94,7 @@ def read(location: Location, data_folder: str | None) -> Table:
             continue
         path = fetch(place) if place.startswith("https://") else Path(place)
         table.rows += read_file(path, place, location.columns)
-        table.sha256[_short(place)] = artifacts.sha256(path)
+        table.sha256[_short(place, location, data_folder)] = artifacts.sha256(path)
     return table
 
 
@@ -291,6 +291,12 @@ def _read_hub_files(hub: str, location: Location, table: Table) -> None:
         table.sha256[shown] = artifacts.sha256(path)
 
 
-def _short(place: str) -> str:
-    # The name of a file in records: where it lies on this machine is nobody's business.
-    return place if place.startswith("https://") else "/".join(Path(place).parts[-3:])
+def _short(place: str, location: Location, data_folder: str | None) -> str:
+    # The name of a file in records, the same for the same file everywhere: where it lies on this machine is nobody's business.
+    if place.startswith("https://"):
+        return place
+    if location.data:
+        return f"data/{location.data}"
+    if location.file or not data_folder:
+        return Path(place).name
+    return Path(place).relative_to(data_folder).as_posix()
