@@ -108,7 +108,7 @@ def test_what_names_no_answer_is_counted_and_not_right(store, arm):
         assert answer["correct"] == (answer["choice"] == answer["answer"])
 
 
-def evaluation(store, name, right, seeds=(0,), **more):
+def evaluation(store, name, right, seeds=(0,), wanted=0, **more):
     """One arm: by seed, whether each question was answered right."""
 
     def build(folder):
@@ -118,9 +118,9 @@ def evaluation(store, name, right, seeds=(0,), **more):
             for seed, values in zip(seeds, right, strict=True) for n, good in enumerate(values)
         ]  # fmt: skip
         write_jsonl(folder / "answers.jsonl", records)
-        write_json(folder / "counts.json", {"wanted": 0, "asked_with": {}})
+        write_json(folder / "counts.json", {"wanted": wanted, "asked_with": {}})
 
-    made = store.make("answers", {"right": right, "name": name}, build)
+    made = store.make("answers", {"right": right, "name": name, "wanted": wanted}, build)
     return Evaluation(answers={"mine": made}, **{kind: {"mine": made} for kind in more})
 
 
@@ -167,6 +167,12 @@ def test_unparsable_answers_are_said(store):
     report = figures(arms)
     assert report["figures"]["before/medical_qa/mine/accuracy_written"]["unparsable"] == 10
     assert any("10 of 40 name no answer" in note for note in report["notes"])
+
+
+def test_prompts_that_lost_worked_examples_are_said_though_all_did(store):
+    report = figures({"before": evaluation(store, "b", [[True] * 40], wanted=3)})
+    assert any("40 prompts were too long" in note for note in report["notes"])
+    assert not figures({"before": evaluation(store, "b", [[True] * 40])})["notes"]
 
 
 def test_likelihoods_are_a_token(store):

@@ -35,7 +35,8 @@ def accuracy(report: dict[str, Any], benchmark: Benchmark, arms: dict[str, Evalu
         _written(
             report, benchmark, {arm: e.written[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
         )
-    _said_of_prompts(report, benchmark, answers)
+    wanted = arms["before"].answers[benchmark.name].json("counts.json")["wanted"]
+    _said_of_prompts(report, benchmark, answers, wanted)
 
 
 def _by_seed(report: dict[str, Any], benchmark: Benchmark, answers: Answers, metric: str) -> None:
@@ -123,8 +124,7 @@ def _written(report: dict[str, Any], benchmark: Benchmark, answers: Answers) -> 
             )
 
 
-def _said_of_prompts(report: dict[str, Any], benchmark: Benchmark, answers: Answers) -> None:
-    wanted = max(a["shots"] for a in answers["before"])
+def _said_of_prompts(report: dict[str, Any], benchmark: Benchmark, answers: Answers, wanted: int) -> None:
     short = sum(a["shots"] < wanted for a in answers["before"])
     if short:
         report["notes"].append(
