@@ -131,6 +131,15 @@ def test_an_adapter_of_another_model_is_refused_before_anything_is_loaded(refuse
     assert f"did you mean {other}?" in line
 
 
+@pytest.mark.parametrize("file", [adapter.CONFIG, adapter.WEIGHTS])
+def test_an_adapter_that_was_cut_short_is_refused_in_one_line(refused, tuned, tiny, tmp_path, file):
+    other = shutil.copytree(tuned, tmp_path / "other")
+    content = (other / file).read_bytes()
+    for kept in (0, len(content) // 2):
+        (other / file).write_bytes(content[:kept])
+        assert f"{file} is cut short" in refused(*SMALL, f"model.path={tiny}", f"model.adapter={other}")
+
+
 # A model behind a server
 
 

@@ -37,9 +37,14 @@ def existing(folder: str, base: ModelReference) -> AdapterFolder:
             inner = next((found.parent for found in path.glob(f"*/{name}")), None)
             hint = f"did you mean {inner}?" if inner else "give the folder that PEFT's save_pretrained wrote"
             raise UserError(f"model.adapter={folder}: no {name} there: {hint}")
+    if not reference.is_whole(path / WEIGHTS):
+        raise UserError(f"{path / WEIGHTS} is cut short or no safetensors file: copy or download it again")
     _check_fits(path, base)
+    try:
+        settings = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{path / CONFIG} is cut short or no JSON: copy or download it again") from None
     # The configuration holds the base model's place on the machine where it was trained, which decides nothing.
-    settings = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     settings.pop("base_model_name_or_path", None)
     return AdapterFolder(path, artifacts.fingerprint([settings, artifacts.sha256(path / WEIGHTS)]))
 

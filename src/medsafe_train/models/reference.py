@@ -135,14 +135,14 @@ def check_folder(folder: Path) -> None:
     if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
         raise UserError(f"model.path={folder}: no weights (*.safetensors) there: give the whole model folder")
     for file in folder.glob("*.safetensors"):
-        if not _is_whole(file):
+        if not is_whole(file):
             raise UserError(f"{file} is cut short or no safetensors file: copy or download it again")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise UserError(f"model.path={folder}: no tokenizer there: save the model's tokenizer into the folder")
 
 
-def _is_whole(file: Path) -> bool:
-    # The header says where the last tensor ends.
+def is_whole(file: Path) -> bool:
+    """Whether a safetensors file is all there: its header says where the last tensor ends."""
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
