@@ -94,7 +94,10 @@ def test_too_many_failures_fail_the_stage_and_keep_what_came(store):
     plan = lambda item, attempt, request: (400, '{"error": {"message": "content policy"}}', {}) if item < 5 else None  # noqa: E731
     with Server(plan, answer=REPLY) as server:
         settings = rubric_settings(server, concurrency=1, structured_output=False)
-        with pytest.raises(UserError, match=r"25 of 30 responses \(5 were not answered.*content policy"):
+        with pytest.raises(
+            UserError,
+            match=r"25 of 30 responses \(5 were not answered.*content policy.*see to http.*asks for the others",
+        ):
             verdicts.run(store, settings, answered(store))
         server.forget()
         accepted = verdicts.run(

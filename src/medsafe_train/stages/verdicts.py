@@ -160,7 +160,8 @@ def _replies(
         asks.ask(records, asking, model, ledger)
         failed = [r for r in ledger.records.values() if r.get("error") is not None]
         _enough(settings, len(records), len(failed), f"{len(failed)} were not answered, the first for this reason: "
-                f"{failed[0]['error'] if failed else ''}")  # fmt: skip
+                f"{failed[0]['error'] if failed else ''}",
+                f"see to {settings.base_url}, the same command asks for the others; or ")  # fmt: skip
         kept = ({key: ledger.records[r["id"]].get(key) for key in REPLY} for r in records if r["id"] in ledger.records)
         artifacts.write_jsonl(folder / "replies.jsonl", kept)
         ledger.path.unlink(missing_ok=True)
@@ -184,11 +185,11 @@ def _check(settings: JudgeSettings, found: dict[str, Any]) -> None:
     _enough(settings, found["n"], found["n"] - found["scored"], others)
 
 
-def _enough(settings: JudgeSettings, n: int, failed: int, why: str) -> None:
+def _enough(settings: JudgeSettings, n: int, failed: int, why: str, first: str = "") -> None:
     if n - failed < settings.min_coverage * n:
         raise UserError(
             f"the judge {settings.name} scored {n - failed} of {n} responses ({why}), under "
-            f"judge.min_coverage={settings.min_coverage}: choose another judge, or accept less coverage"
+            f"judge.min_coverage={settings.min_coverage}: {first}choose another judge, or accept less coverage"
         )
 
 
