@@ -106,5 +106,5 @@ def test_killed_while_it_answers_or_judges_it_ends_with_the_same_bytes(tmp_path)
     assert (times, different) == (2, []) and ended >= 1
     # The comparison can tell: one byte of one verdict.
     file = next((tmp_path / "killed-0" / "artifacts" / "verdicts").glob("*/verdicts.jsonl"))
-    file.write_bytes(file.read_bytes().replace(b"scored", b"Scored", 1))
+    file.write_bytes(file.read_bytes().replace(b"outcome", b"Outcome", 1))
     assert killed.contents(tmp_path / "killed-0") != killed.contents(tmp_path / "undisturbed")
