@@ -47,6 +47,27 @@ def test_a_build_that_fails_leaves_no_artifact_but_its_work(store):
     assert store.make("kind", {"x": 1}, go_on).path("a.txt").read_text() == "whole"
 
 
+def test_what_was_paid_for_is_kept_until_the_artifact_has_its_name(store, monkeypatch):
+    """A kill between the last file and the folder's name would have every reply paid for again."""
+
+    def build(folder):
+        ledger = Ledger(folder / "replies.partial.jsonl")
+        seen.append(len(ledger.records))
+        ledger.add([{"id": "1"}])
+        (folder / "a.txt").write_text("whole")
+
+    seen, sync = [], artifacts._sync
+    monkeypatch.setattr(artifacts, "_sync", lambda path: 1 / 0 if path.is_dir() else sync(path))
+    with pytest.raises(ZeroDivisionError):  # all is sealed, and the folder has not got its name
+        store.make("kind", {"x": 1}, build)
+    monkeypatch.undo()
+    made = store.make("kind", {"x": 1}, build)
+    assert seen == [0, 1] and sorted(p.name for p in made.folder.iterdir()) == ["a.txt", artifacts.MADE_FROM]
+    made.path("replies.partial.jsonl").write_text("")  # a kill between the name and the tidying
+    assert artifacts.find_damage(made.folder) is None and store.make("kind", {"x": 1}, build) == made
+    assert not made.path("replies.partial.jsonl").exists()
+
+
 @pytest.mark.parametrize("damage", ["change", "remove", "record"])
 def test_damage_is_named_set_aside_and_mended(store, capsys, damage):
     made = store.make("kind", {"x": 1}, write("one"))

@@ -20,6 +20,8 @@ from medsafe_train import progress
 
 MADE_FROM = "made_from.json"
 TEMPORARY = ".writing-"
+# How the ledgers of work under way end: no part of an artifact, and gone once it is whole.
+PARTIAL = ".partial.jsonl"
 LIBRARIES = ("medsafe_train", "torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "openai")
 
 
@@ -66,8 +68,8 @@ class Store:
     def make(self, kind: str, made_from: dict[str, Any], build: Callable[[Path], None]) -> Artifact:
         """The artifact made from exactly this: the one that is there, or a new one that `build` writes.
 
-        `build` gets a working folder that outlives a killed process, so that it can go on where it was. The folder
-        gets its name only when all of it is on disk. A folder whose files no longer have their recorded sha256 is
+        `build` gets a working folder that outlives a killed process, so that it can go on where it was; what it keeps there in
+        files named `*.partial.jsonl` is removed last of all. The folder gets its name only when all of it is on disk. A folder whose files no longer have their recorded sha256 is
         set aside, named, and made again; a good one is never written to.
         """
         folder = self.place(kind, made_from).folder
@@ -78,6 +80,7 @@ class Store:
             if folder.exists():
                 damage = find_damage(folder)
                 if damage is None:
+                    _tidy(folder)
                     return Artifact(folder)
                 aside = next(p for n in itertools.count(1) if not (p := home / f".damaged-{name}-{n}").exists())
                 progress.warn(f"{kind} artifact {folder} is damaged ({damage}): kept as {aside.name}, made again")
@@ -87,6 +90,7 @@ class Store:
             _seal(working, {"kind": kind, **made_from})
             working.rename(folder)
             _sync(home)
+            _tidy(folder)
         return Artifact(folder)
 
 
@@ -197,7 +201,7 @@ def _seal(working: Path, made_from: dict[str, Any]) -> None:
     (working / MADE_FROM).unlink(missing_ok=True)
     for torn in working.rglob(f"{TEMPORARY}*"):  # left by a process that was killed while it wrote
         torn.unlink()
-    files = sorted(path for path in working.rglob("*") if path.is_file())
+    files = sorted(path for path in working.rglob("*") if path.is_file() and not path.name.endswith(PARTIAL))
     for path in files:
         _sync(path)
     write_json(
@@ -209,6 +213,12 @@ def _seal(working: Path, made_from: dict[str, Any]) -> None:
         },
     )
     _sync(working)
+
+
+def _tidy(folder: Path) -> None:
+    # Not before the folder has its name: what a reply has cost would be paid again after a kill in between.
+    for ledger in folder.glob(f"*{PARTIAL}"):
+        ledger.unlink()
 
 
 def library_version(name: str) -> str | None:

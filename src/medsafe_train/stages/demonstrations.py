@@ -82,7 +82,6 @@ def run(
         artifacts.write_jsonl(folder / "demonstrations.jsonl", kept)
         artifacts.write_jsonl(folder / "rejected.jsonl", rejected)
         artifacts.write_json(folder / "counts.json", {**_counts(kept, rejected), "warnings": decision.warnings})
-        (folder / WRITTEN).unlink(missing_ok=True)
 
     number = sum(len(s.prompts) for s in sets.harmful)
     with progress.stage("demonstrations", f"{number} harmful requests → teacher {settings.teacher.name}"):

@@ -53,7 +53,6 @@ def run(
         ledger = Ledger(folder / "divergence.partial.jsonl")
         divergence.measure(loaded, items, ledger, f"divergence from the base model on {name}")
         artifacts.write_jsonl(folder / "divergence.jsonl", (ledger.records[id] for id, _, _ in items))
-        ledger.path.unlink(missing_ok=True)
 
     with progress.stage("divergence", f"fine-tuned against base model on {name}"):
         return store.make("divergence", made_from(limit, base_responses, model, adapter), build)

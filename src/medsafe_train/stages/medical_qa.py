@@ -62,8 +62,6 @@ def run(store: Store, settings: MedicalQASettings, benchmark: Benchmark, arm: Ar
         artifacts.write_json(
             folder / "counts.json", {"wanted": settings.shots, "asked_with": dict(sorted(kept.items()))}
         )
-        for partial in folder.glob("*.partial.jsonl"):
-            partial.unlink()
 
     how = f", {settings.shots} worked examples, {len(question_prompts.seeds(settings))} seeds" if settings.shots else ""
     with progress.stage(

@@ -51,7 +51,6 @@ def run(store: Store, limit: int, benchmark: Benchmark, arm: Arm) -> Artifact:
         ledger = Ledger(folder / "texts.partial.jsonl")
         loglikelihood.score(loaded, items, BATCH_TOKENS, ledger, f"{arm.name} on texts of {benchmark.name}")
         artifacts.write_jsonl(folder / "texts.jsonl", (_record(ledger.records[question.id]) for question in asked))
-        ledger.path.unlink()
 
     with progress.stage("medical_text", f"{arm.name} model on {len(asked)} medical texts of {benchmark.name}"):
         return store.make("medical_text", made_from(limit, benchmark, arm), build)

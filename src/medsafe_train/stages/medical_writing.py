@@ -44,8 +44,6 @@ def run(store: Store, settings: MedicalQASettings, benchmark: Benchmark, arm: Ar
         for seed in question_prompts.seeds(settings):
             answers += _written(loaded, settings, benchmark, arm, seed, folder)
         artifacts.write_jsonl(folder / "answers.jsonl", answers)
-        for partial in folder.glob("*.partial.jsonl"):
-            partial.unlink()
 
     with progress.stage(
         "medical_writing",

@@ -56,7 +56,6 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
         again = [Ask(f"again/{id}", benign[id].prompt, base.assent(benign[id].prompt)) for id in declined]
         answers |= base.answer(again, model, settings.max_new_tokens, ledger, "once more, what it declined")
         artifacts.write_jsonl(folder / "answers.jsonl", answers.values())
-        ledger.path.unlink(missing_ok=True)
 
     with progress.stage("own_answers", f"base model answers {len(asks)} training requests"):
         return store.make("own_answers", made_from(settings, sets, model), build)

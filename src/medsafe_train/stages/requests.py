@@ -88,7 +88,6 @@ def run(
         writer.check()
         _write(folder, settings, found, twins, lonely)
         artifacts.write_json(folder / "counts.json", _counts(settings, writer, found, list(twins.values())))
-        writer.ledger.path.unlink(missing_ok=True)
 
     with progress.stage("requests", f"harmful requests and benign twins → teacher {settings.teacher.name}"):
         made = store.make("requests", made_from(settings, sets, evaluated, seed, teacher), build)

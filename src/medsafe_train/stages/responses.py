@@ -56,7 +56,6 @@ def run(store: Store, settings: EvaluationSettings, asked: Round, arm: Arm | Ser
                 for pair in zip(asked.prompts.prompts, turns, strict=True)
             ),
         )
-        ledger.path.unlink()
 
     how = f", {asked.way.replace('_', ' ')}" if asked.name != asked.prompts.name else ""
     with progress.stage(

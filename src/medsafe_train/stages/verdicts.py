@@ -164,7 +164,6 @@ def _replies(
                 f"see to {settings.base_url}, the same command asks for the others; or ")  # fmt: skip
         kept = ({key: ledger.records[r["id"]].get(key) for key in REPLY} for r in records if r["id"] in ledger.records)
         artifacts.write_jsonl(folder / "replies.jsonl", kept)
-        ledger.path.unlink(missing_ok=True)
 
     made = store.make("replies", replies_made_from(settings, responses, model), build)
     return {record["id"]: record for record in made.records("replies.jsonl")}
