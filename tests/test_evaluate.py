@@ -88,6 +88,15 @@ def test_an_existing_adapter_is_measured_beside_its_base(cli, tiny, tuned, tmp_p
     assert code == 0 and "to make" not in out
 
 
+def test_questions_alone_are_an_evaluation(cli, tiny, tuned, tmp_path):
+    questions = ["+recipe=evaluate", "evaluation.harmful=[]", "evaluation.benign=[]", "medical_qa.limit=6", "judge=refusal",
+                 "medical_qa.benchmarks=[medical_questions]", "model=tiny", f"outputs={tmp_path / 'o'}"]  # fmt: skip
+    code, out, err = cli(*questions, f"model.path={tiny}", f"model.adapter={tuned}")
+    assert code == 0 and "medical_questions" in out, err
+    made = json.loads(next((tmp_path / "o").rglob("report.json")).read_text())
+    assert made["figures"]["delta/medical_qa/medical_questions/accuracy"]["n"] == 6
+
+
 def test_an_adapters_id_is_its_contents(tuned, reference, tmp_path):
     first = adapter.existing(str(tuned), reference)
     moved = shutil.copytree(tuned, tmp_path / "moved")

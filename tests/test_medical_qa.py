@@ -5,10 +5,12 @@ from collections import Counter
 
 import pytest
 
+from medsafe_train import question_prompts
 from medsafe_train.artifacts import write_json, write_jsonl
 from medsafe_train.config import MedicalQASettings, QuestionPrompt
 from medsafe_train.evidence import Evaluation, medical_qa
 from medsafe_train.models.arm import Arm
+from medsafe_train.models.load import load_tokenizer
 from medsafe_train.question_prompts import ask_to_write, first_word
 from medsafe_train.sources import questions
 from medsafe_train.sources.questions import Benchmark, Question
@@ -72,6 +74,15 @@ def test_what_is_asked_decides_the_artifact(arm):
 def test_good_text_is_measured_a_question(store, arm):
     found = medical_text.run(store, 4, questions.load("abstract_questions"), arm).records("texts.jsonl")
     assert len(found) == 4 and all(t["tokens"] > 50 and t["loglikelihood"] < 0 for t in found)
+
+
+def test_a_text_without_room_in_the_context_is_left_out(store, arm, monkeypatch):
+    made = questions.load("medical_questions", 4)
+    wordings = [question_prompts.reference_ids(load_tokenizer(arm.base), made, q) for q in made.questions]
+    before = sorted(len(ids) for ids, _ in wordings)
+    monkeypatch.setattr("medsafe_train.models.load.context_length", lambda _: before[1] + 1)
+    found = medical_text.run(store, 4, made, arm).records("texts.jsonl")
+    assert 0 < len(found) == sum(n <= before[1] for n in before) < 4 and all(t["tokens"] >= 1 for t in found)
 
 
 @pytest.mark.parametrize(

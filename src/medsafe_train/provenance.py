@@ -114,7 +114,7 @@ def record_evaluation(
     settings = leave(config, made, folder)
     base = inputs.arms["before"]
     tuned = inputs.arms.get("after")
-    first = next(iter(arms["before"].responses.values()))
+    first = next(iter(made.values()))  # of the base model: an answer, or where questions alone are asked a choice
     about = {
         "name": config.name,
         "model": _model(base.base) if isinstance(base, Arm) else {"path": base.server.model, **base.made_from()},

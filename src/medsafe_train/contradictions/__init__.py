@@ -154,7 +154,11 @@ def _prompt_sets(config: Config) -> list[str]:
             "demonstrations.harmful is empty: name a prompt set, for example [harmful_requests], or set "
             "demonstrations.generate.per_principle",
         ),
-        (bool(e.harmful or e.benign), "evaluation.harmful and evaluation.benign are both empty: nothing to measure"),
+        (
+            # Questions alone are an evaluation; a checkpoint without a harmful or a harmless request shows nothing of safety.
+            bool(e.harmful or e.benign) or (config.task == Task.evaluate and bool(config.medical_qa.benchmarks)),
+            "evaluation.harmful and evaluation.benign are both empty: nothing to measure",
+        ),
     ])  # fmt: skip
     for both in set(e.harmful) & set(e.benign):
         found.append(f"{both} is in both evaluation.harmful and evaluation.benign: a request cannot be both")

@@ -177,10 +177,10 @@ def hub_commit(path: str, revision: str | None) -> str:
             f"{path} is gated on the Hub: ask for access on its page, then log in with `hf auth login` or set HF_TOKEN"
         ) from None
     except errors.RevisionNotFoundError:
-        raise UserError(f"model.revision={revision}: {path} has no such revision on the Hub: correct it") from None
+        raise UserError(f"{path} has no revision {revision} on the Hub: correct it") from None
     except errors.RepositoryNotFoundError:
         raise UserError(
-            f"model.path={path}: no such folder, and no such model on the Hub (or it is private): correct it"
+            f"{path}: no such folder, and no such model on the Hub (or it is private): correct it"
         ) from None
     except Exception as error:  # no network, or offline mode: what is in the cache will do
         try:
@@ -189,7 +189,7 @@ def hub_commit(path: str, revision: str | None) -> str:
             reason = str(error).split("\n")[0][:120]
             raise UserError(
                 f"{path} is not in the cache and the Hub cannot be reached ({reason}): "
-                "go online once, or set model.path to a local folder"
+                "go online once, or name a local folder in its place"
             ) from None
 
 

@@ -45,12 +45,12 @@ def run(store: Store, limit: int, benchmark: Benchmark, arm: Arm) -> Artifact:
         items = []
         for question in asked:
             before, text = question_prompts.reference_ids(loaded.tokenizer, benchmark, question)
-            items.append(
-                loglikelihood.Item(question.id, before, [text[: (longest or len(before) + len(text)) - len(before)]])
-            )
+            room = (longest or len(before) + len(text)) - len(before)
+            if room > 0:  # what comes before may fill the context by itself
+                items.append(loglikelihood.Item(question.id, before, [text[:room]]))
         ledger = Ledger(folder / "texts.partial.jsonl")
         loglikelihood.score(loaded, items, BATCH_TOKENS, ledger, f"{arm.name} on texts of {benchmark.name}")
-        artifacts.write_jsonl(folder / "texts.jsonl", (_record(ledger.records[question.id]) for question in asked))
+        artifacts.write_jsonl(folder / "texts.jsonl", (_record(ledger.records[item.id]) for item in items))
 
     with progress.stage("medical_text", f"{arm.name} model on {len(asked)} medical texts of {benchmark.name}"):
         return store.make("medical_text", made_from(limit, benchmark, arm), build)
