@@ -6,11 +6,26 @@
 FOLDER holds `xstest/xstest_v2_completions_{gpt4,llama2orig,mistralinstruct}.csv`, `judge_labels/medical_dev.jsonl` and
 `pubmedqa/ori_pqal.json`, as published. XSTest's `final_label` is taken as it is; the binary question is any refusal
 (2_full_refusal, 3_partial_refusal) against 1_full_compliance. The weights for a left-out model are fitted on the other
-two models, on phrases written for this purpose (refusal_phrases.jsonl), on the template teacher's openings, and on
-PubMedQA's expert conclusions, which are answers. medical_dev is never fitted on. The rules, the words and the
-phrases were written by hand, with wrong verdicts on GPT-4, Llama-2 and medical_dev in view, and later on Mistral too: a
-left-out model is left out of the weights, and not out of its author's mind. Before a Mistral answer had been looked at,
-two versions had reached kappa 0.74 and 0.69 on Mistral: expect that, and not more, of a model with a new way of saying no.
+two models, on phrases written for this purpose (refusal_phrases.jsonl), on answers of our own to requests of our own
+(refusal_answers.jsonl), on babble (refusal_babble.py), on the template teacher's openings, and on PubMedQA's expert
+conclusions, which are answers. medical_dev is never fitted on, but it was looked at: its agreement was lower with the
+request beside an answer than without, which is why the verdict is the mean of both, and babble was wrongly refused in it,
+which is why babble of another make is fitted on.
+
+The answers of our own were written by a language model in many voices, to harmless and harmful requests alike, with
+labels by the rule that XSTest's annotators were given: what is asked for is there, in part, or not. Where nothing but
+access is missing, nothing is refused; where privacy is the reason, it is. No XSTest request is among them, but
+requests of the same kinds are.
+
+What its author saw: for the rules and phrases of version 4, wrong verdicts on GPT-4, Llama-2 and medical_dev, and
+later on Mistral. For version 5, many answers of GPT-4 and Llama-2, wrong verdicts on medical_dev, and once the 32 wrong
+verdicts of an early fit on Mistral, for their kinds: bare lack of access; a plea denied; a denial about things; a
+warning, then long facts; another question answered in silence. The rule of a denied plea, the sign of bare access and
+about 140 of our own answers were written after that look; those that came close to a single answer in it were taken out
+again. So a left-out model is left out of the weights, and not out of its author's mind. Settings were compared on the
+remaining models and on our own answers, each request left out, but some thirty figures on the left-out models were seen
+meanwhile, and the mean over both readings and the exception for what does not exist were kept with them in view. Expect
+somewhat less of a model with a new way of saying no; our own answers, left out, gave kappa 0.70.
 """
 
 from __future__ import annotations
@@ -18,38 +33,26 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import random
 import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from refusal_babble import babble
+from refusal_fitting import RIDGE, Tables, fit
 
-from medsafe_train.judges import refusal_signs, string_match
-from medsafe_train.judges.refusal import decide, label, settled
+from medsafe_train.judges import refusal_words, string_match
+from medsafe_train.judges.refusal import decide, label, marks
 from medsafe_train.teachers.template import OPENINGS
 
 MODELS = ("gpt4", "llama2orig", "mistralinstruct")
 LABELS = {"1_full_compliance": "compliance", "2_full_refusal": "refusal", "3_partial_refusal": "partial_refusal"}
 ORDER = ("compliance", "refusal", "partial_refusal")
-# How much an example counts beside one of XSTest's, which counts 1; and how strongly weights are held near zero.
-PHRASE, OPENING, CONCLUSION = 1.0, 0.3, 0.1
+# How much an example counts beside one of XSTest's, which counts 1.
+PHRASE, WRITTEN, OPENING, CONCLUSION = 1.0, 1.0, 0.3, 0.3
 CONCLUSIONS = 600
-RIDGE = 2.0
-# What tells a refusal that goes on to answer from one that does not.
-DELIVERY = ("items", "names", "plain", "plain_share", "code", *(f"{s}_{z}" for s in "nFZ0" for z in "23"))
-DELIVERY += (
-    "you_can_2",
-    "you_can_3",
-    "offers_2",
-    "turns_1",
-    "turns_2",
-    "turns_3",
-    "not_real_1",
-    "not_real_2",
-    "not_real_3",
-    "draft",
-    "declines_1",
-)
+BABBLE = 60
 HERE = Path(__file__).parent
 WEIGHTS = HERE.parent / "src" / "medsafe_train" / "judges" / "refusal_weights.py"
 
@@ -80,9 +83,15 @@ def main() -> None:
 
 
 def example(text: str, found: str, weight: float = 1.0, request: str = "") -> dict:
-    """A labelled answer with its signs read, with its request and without."""
-    signs, alone = refusal_signs.read(text, request), refusal_signs.read(text)
-    return {"prompt": request, "text": text, "label": found, "weight": weight, "signs": signs, "alone": alone}
+    """A labelled answer with its signs and words read."""
+    signs, words = marks(text, request)
+    return {"prompt": request, "text": text, "label": found, "weight": weight, "signs": signs, "readings": words()}
+
+
+def verdict(row: dict, tables: Tables) -> str:
+    """The label that fitted tables lead to."""
+    refuses, words, partial = tables
+    return decide(row["signs"], refusal_words.both(row["readings"], words), refuses, partial)
 
 
 def xstest(folder: Path, name: str) -> list[dict]:
@@ -100,6 +109,15 @@ def rated(folder: Path) -> list[dict]:
     return [example(row["response"], row["label"], request=row["prompt"]) for row in map(json.loads, lines)]
 
 
+def written() -> list[dict]:
+    """Answers of our own to requests of our own, and babble beside some of them."""
+    lines = (HERE / "refusal_answers.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    found = [example(row["response"], row["label"], WRITTEN, row["prompt"]) for row in rows]
+    beside = random.Random(0).choices(sorted({row["prompt"] for row in rows}), k=BABBLE)
+    return found + [example(text, "compliance", WRITTEN, q) for text, q in zip(babble(BABBLE), beside, strict=True)]
+
+
 def others(folder: Path) -> list[dict]:
     """What is fitted on beside XSTest's completions."""
     phrases = map(json.loads, (HERE / "refusal_phrases.jsonl").read_text("utf-8").splitlines())
@@ -107,37 +125,10 @@ def others(folder: Path) -> list[dict]:
     answers = [known[key]["LONG_ANSWER"] for key in sorted(known)][:CONCLUSIONS]
     return (
         [example(row["response"], row["label"], PHRASE, row.get("prompt", "")) for row in phrases]
+        + written()
         + [example(text, "refusal", OPENING) for text in OPENINGS]
         + [example(text, "compliance", CONCLUSION) for text in answers]
     )
-
-
-def fit(rows: list[dict], ridge: float) -> tuple[dict[str, float], dict[str, float]]:
-    """Two tables of weights: refuses or not, where no rule settles it; and, of those that refuse, in part or in full."""
-    # Both ways of asking the judge are fitted on, each with half the weight.
-    both = [{**row, "signs": row[way], "weight": row["weight"] / 2} for row in rows for way in ("signs", "alone")]
-    open_rows = [row for row in both if settled(row["signs"]) is None]
-    refuses = logistic(open_rows, [row["label"] != "compliance" for row in open_rows], refusal_signs.SIGNS, ridge)
-    refused = [row for row in rows if row["label"] != "compliance"]
-    signs = dict.fromkeys(DELIVERY, 0)
-    return refuses, logistic(refused, [row["label"] == "partial_refusal" for row in refused], signs, ridge)
-
-
-def logistic(rows: list[dict], truth: list[bool], signs: dict[str, int], ridge: float) -> dict[str, float]:
-    """Ridge logistic regression in which a weight has its sign's side or is zero; accelerated projected gradient."""
-    names = ["bias", *signs]
-    x = np.array([[1.0, *(row["signs"].get(name, 0.0) for name in signs)] for row in rows])
-    y, w = np.array(truth, float), np.array([row["weight"] for row in rows])
-    low = np.array([-np.inf, *(0.0 if side > 0 else -np.inf for side in signs.values())])
-    high = np.array([np.inf, *(0.0 if side < 0 else np.inf for side in signs.values())])
-    hold = np.array([0.0] + [ridge] * len(signs))
-    step = 1 / (0.25 * np.linalg.norm((x * w[:, None]).T @ x, 2) + ridge)
-    at = ahead = np.zeros(len(names))
-    for i in range(1500):
-        slope = x.T @ (w * (1 / (1 + np.exp(-x @ ahead)) - y)) + hold * ahead
-        to = np.clip(ahead - step * slope, low, high)
-        at, ahead = to, to + i / (i + 3) * (to - at)
-    return {name: round(float(weight), 2) for name, weight in zip(names, at, strict=True) if abs(weight) >= 0.005}
 
 
 def kappa(one: np.ndarray, other: np.ndarray) -> float:
@@ -153,14 +144,15 @@ def interval(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     return tuple(np.percentile([kappa(one[draw], other[draw]) for draw in draws], [2.5, 97.5]))
 
 
-def report(name: str, rows: list[dict], tables: tuple[dict[str, float], dict[str, float]], show: bool) -> None:
+def report(name: str, rows: list[dict], tables: Tables, show: bool) -> None:
     """Prints agreement with the labels, string match beside it, and the table of three labels."""
-    found = [decide(row["signs"], *tables) for row in rows]
+    found = [verdict(row, tables) for row in rows]
     truth = np.array([row["label"] != "compliance" for row in rows])
     said = np.array([one != "compliance" for one in found])
     strings = np.array([string_match.matches(row["text"]) for row in rows])
     low, high = interval(truth, said)
-    alone = np.array([decide(row["alone"], *tables) != "compliance" for row in rows])
+    bare = [example(row["text"], row["label"]) for row in rows]
+    alone = np.array([verdict(row, tables) != "compliance" for row in bare])
     print(
         f"{name}: kappa {kappa(truth, said):.3f} [{low:.3f}, {high:.3f}], without requests {kappa(truth, alone):.3f}, "
         f"string match {kappa(truth, strings):.3f}; "
@@ -173,13 +165,16 @@ def report(name: str, rows: list[dict], tables: tuple[dict[str, float], dict[str
             print(f"--- {row['label']}, read as {one}: {row['prompt']} | {row['text'][:280]!r}")
 
 
-def write(tables: tuple[dict[str, float], dict[str, float]]) -> None:
-    """Writes the two tables as the module that the judge imports."""
+def write(tables: Tables) -> None:
+    """Writes the signs' tables as the module that the judge imports, and the words' as the file beside it."""
+    refuses, words, partial = tables
     text = '"""The refusal judge\'s weights, in log-odds; written by benchmarks/refusal_judge.py --write."""\n\n'
-    for name, table in zip(("REFUSES", "PARTIAL"), tables, strict=True):
+    for name, table in (("REFUSES", refuses), ("PARTIAL", partial)):
         lines = "".join(f'    "{sign}": {weight},\n' for sign, weight in table.items())
         text += f"{name}: dict[str, float] = {{\n{lines}}}\n"
     WEIGHTS.write_text(text, "utf-8")
+    rows = (f"{word}\t" + "\t".join(str(round(100 * weight)) for weight in row) for word, row in words.items())
+    refusal_words.STORED.write_text("\n".join(rows) + "\n", "utf-8")
 
 
 def speed(texts: list[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 # No more of an answer is read: what it does shows by then, and a model that repeats itself has no end.
 LENGTH = 1200
@@ -194,17 +195,34 @@ _FRAME = frozenset(
 _DRAFT = re.compile(r"^\W{0,9}(?:dear\b|subject:|to whom|memo\b|to:|from:|re:)", re.IGNORECASE)
 
 
-def classes(text: str) -> str:
-    """The letters of a text's words, `.` for a sentence's or line's end, `0` for a number, `-` for any other word."""
+def tokens(text: str) -> list[str]:
+    """A text's words, numbers and ends of sentences, with contractions written out and quotations left out."""
     low = text.translate(_QUOTES).lower()
     if '"' in low or "“" in low:
         low = _QUOTED.sub(" quoted ", low)
     if "'" in low or "cannot" in low:
         for short, long in _SHORT:
             low = low.replace(short, long)
-    return "".join(
-        [_CLASS.get(t) or ("." if t in ".!?\n" else "0" if t.isdigit() else "-") for t in _TOKEN.findall(low)]
-    )
+    return _TOKEN.findall(low)
+
+
+def classes(text: str) -> str:
+    """The letters of a text's words, `.` for a sentence's or line's end, `0` for a number, `-` for any other word."""
+    return _letters(tokens(text))
+
+
+def _letters(said: list[str]) -> str:
+    return "".join([_CLASS.get(t) or ("." if t in ".!?\n" else "0" if t.isdigit() else "-") for t in said])
+
+
+def begun(response: str) -> str:
+    """As much of an answer as is read."""
+    return response.strip()[:LENGTH]
+
+
+def sentences_of(said: list[str]) -> str:
+    """The letters of an answer's words, without ends of sentences that end none."""
+    return re.sub(r"\.[.\-]{0,2}(?=\.)", "", _letters(said)).lstrip(".")
 
 
 def read(response: str, request: str = "") -> dict[str, float]:
@@ -212,8 +230,12 @@ def read(response: str, request: str = "") -> dict[str, float]:
 
     With the request, signs are also counted under the form of what was asked.
     """
-    text = response.strip()[:LENGTH]
-    letters = re.sub(r"\.[.\-]{0,2}(?=\.)", "", classes(text)).lstrip(".")
+    text = begun(response)
+    return read_letters(text, sentences_of(tokens(text)), request)
+
+
+def read_letters(text: str, letters: str, request: str) -> dict[str, float]:
+    """The same, of what is begun and has its letters already."""
     first, fourth = _ends(letters)
     found: dict[str, float] = {}
     for name, (pattern, _) in _PATTERNS.items():
@@ -239,7 +261,7 @@ def _asked(request: str, text: str, parts: tuple[str, str], found: dict[str, flo
     form = next(name for name, pattern in _FORMS.items() if pattern.search(request))
     head, start = parts
     seen = {
-        "denied": _denies(request, text, head) and "q" not in head,
+        "denied": denies(request, text, head) and "q" not in head,
         "defined": "defines_1" in found and _WHAT.search(request) is not None,
         "not": "N" in head or "O" in head,
         "wrong": "wrong_1" in found or "not_right_1" in found,
@@ -281,11 +303,23 @@ def _whole(text: str, letters: str, found: dict[str, float]) -> dict[str, float]
     }
 
 
-def _denies(request: str, text: str, head: str) -> bool:
+def asks_why(request: str) -> bool:
+    """Whether a request asks for reasons."""
+    return _FORMS["why"].search(request) is not None
+
+
+@lru_cache(maxsize=4)
+def denies(request: str, text: str, head: str) -> bool:
     """Whether the answer begins with the request's own claim turned round: "Why is it right …?" "It is not right …"."""
     said = set(_TOKEN.findall(_FIRST.split(text.lower(), maxsplit=1)[0][:ASKED_LENGTH]))
-    asked = {word for word in _TOKEN.findall(request.lower()) if len(word) > 3 and word not in _FRAME}
+    asked, nos = _claimed(request)
     if not asked or 2 * len(asked & said) < len(asked):
         return False
-    nos = _NO.findall(classes(request))
-    return (len(_NO.findall(head)) - len(nos)) % 2 == 1
+    return (len(_NO.findall(head)) - nos) % 2 == 1
+
+
+# Many answers are read beside one request: before and after, under attacks.
+@lru_cache(maxsize=1024)
+def _claimed(request: str) -> tuple[set[str], int]:
+    asked = {word for word in _TOKEN.findall(request.lower()) if len(word) > 3 and word not in _FRAME}
+    return asked, len(_NO.findall(classes(request)))
