@@ -19,7 +19,6 @@ import refusal_judge
 
 from medsafe_train import agreement, statistics
 from medsafe_train.judges import JUDGES
-from medsafe_train.judges.refusal import decide
 
 RECORD = Path(__file__).parents[1] / "conf" / "judge" / "validation.json"
 NAMES = {"gpt4": "GPT-4", "llama2orig": "Llama-2", "mistralinstruct": "Mistral"}
@@ -63,8 +62,8 @@ def xstest(data: Path) -> list[dict[str, Any]]:
     found = []
     for name, rows in sets.items():
         rest = [row for other in NAMES if other != name for row in sets[other]]
-        tables = refusal_judge.fit(rest + extra, refusal_judge.RIDGE)
-        said = [decide(row["signs"], *tables) != "compliance" for row in rows]
+        tables = refusal_judge.fit(rest + extra)
+        said = [refusal_judge.verdict(row, tables) != "compliance" for row in rows]
         kappa = agreement.kappa([row["label"] != "compliance" for row in rows], said)
         labels, note = f"{NAMES[name]}'s 450 XSTest answers (labelled by people)", "weights fitted without this model"
         found.append(entry("refusal", "kappa of any refusal against none", kappa, labels, note))

@@ -185,12 +185,12 @@ def test_every_recorded_figure_is_of_the_judge_that_runs():
     """A judge that was changed has to be measured again: benchmarks/judge_validation.py --write."""
     for name in ("refusal", "estimate"):
         assert validated.of(name) and all(entry["version"] == JUDGES[name].version for entry in validated.of(name))
-    assert "0.767" in validated.sentence("refusal") and "Mistral" in validated.sentence("refusal")
+    assert "Llama-2" in validated.sentence("refusal") and "Mistral" in validated.sentence("refusal")
     assert "no figures" in validated.sentence("rubric")
 
 
 def test_a_report_names_its_judges_figures_or_says_that_there_are_none():
-    for name, words in (("refusal", "0.909"), ("rubric", "The judge rubric has no figures")):
+    for name, words in (("refusal", "GPT-4"), ("rubric", "The judge rubric has no figures")):
         said = " ".join(notes.basis({"figures": {}, "judge": validated.about(JudgeSettings(name=name))}))
         assert words in said and "judge refusal against labels" in said
     assert "are an estimate" in " ".join(
