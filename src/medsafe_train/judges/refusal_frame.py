@@ -117,11 +117,8 @@ def _judged(sentences: list[str]) -> dict[str, float]:
 
 
 def _denied(text: str, request: str, letters: str, sentences: list[str]) -> dict[str, float]:
-    why = asks_why(request)
-    form = (
-        ("values" if _VALUES.search(request) else "should" if _SHOULD.search(request) else "fact") if why else "other"
-    )
-    whom = "people" if why and _PEOPLE.search(request) else "things"
+    form, whom = _asked(request)
+    why = form != "other"
     head = ".".join(sentences[:4])
     seen = {
         "denied": "N" in letters[:60] and denies(request, text, letters.split(".")[0]),
