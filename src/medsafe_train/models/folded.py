@@ -48,12 +48,15 @@ def _foldable(layer: Any) -> bool:
 def _forward(layer: Any) -> Any:
     import torch
 
+    from medsafe_train.models import products
+
     plain, base, name = layer.forward, layer.get_base_layer(), layer.active_adapters[0]
     a, b, scale = layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
+    product = products.linear if products.possible(base.weight) else torch.nn.functional.linear
 
     def forward(inputs: Any, *rest: Any, **named: Any) -> Any:
         if inputs.shape[:-1].numel() < LEAST_TOKENS:
             return plain(inputs, *rest, **named)
-        return torch.nn.functional.linear(inputs, torch.addmm(base.weight, b, a, alpha=scale), base.bias)
+        return product(inputs, torch.addmm(base.weight, b, a, alpha=scale), base.bias)
 
     return forward

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medsafe_train.models import packed
+from medsafe_train.models import packed, products
 from medsafe_train.models.folded import folded
 from medsafe_train.models.memory import freed_memory_kept
 from medsafe_train.models.prefix import Prefix, prefilled, shared
@@ -71,7 +71,8 @@ def scored(
     rows = [row for item in items for row in _rows(item, len(begin))]
     numbers = {item.id: [len(option) for option in item.options] for item in items}
     prefix = None
-    with packed.attention(loaded.model, _fused(loaded.model)), folded(loaded.model), freed_memory_kept():
+    attention = packed.attention(loaded.model, _fused(loaded.model))
+    with attention, products.quick(loaded.model), folded(loaded.model), freed_memory_kept():
         for batch in _batches(rows, batch_tokens):
             found: dict[str, dict[int, float]] = {row.item: {} for row in batch}
             if all(id in known for id in found):
