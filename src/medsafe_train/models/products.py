@@ -12,7 +12,9 @@ def quick(model: Any) -> Iterator[None]:
     """Inside, the linear layers that `possible` names compute with `linear`; no gradients."""
     import torch
 
-    layers = [module for module in model.modules() if type(module) is torch.nn.Linear and possible(module.weight)]
+    layers: list[Any] = [
+        module for module in model.modules() if type(module) is torch.nn.Linear and possible(module.weight)
+    ]
     for layer in layers:
         layer.forward = _forward(layer)  # hides the class's own, until it is deleted
     try:
