@@ -176,20 +176,49 @@ def test_weights_fall_on_the_beginning_of_each_answer():
     assert torch.equal(answer_weights(labels, 2, 1.0), torch.ones_like(expected))
 
 
+def test_refusals_and_rehearsed_answers_share_every_update(store, reference, monkeypatch):
+    """Both epochs, though one kind is longer than the other by far; and not without the setting."""
+    from medsafe_train.models.trainer import AnswerTrainer
+
+    refusals = [("safe", "template", "No. " * 20)] * 6
+    answers = [("benign", "base", "Yes.")] * 6
+    records = [
+        {"id": f"{n}", "request": f"Request {n}.", "response": said, "kind": kind, "principle": 1, "source": source}
+        for n, (kind, source, said) in enumerate(refusals + answers)
+    ]
+    made = store.make(
+        "demonstrations", {"test": 2}, lambda folder: artifacts.write_jsonl(folder / "demonstrations.jsonl", records)
+    )
+    original, seen = AnswerTrainer.compute_loss, []
+
+    def looks(self, model, inputs, *rest, **named):
+        seen.append(sorted(bool(max(row) >= 1 << 24) for row in inputs["labels"].tolist()))
+        return original(self, model, inputs, *rest, **named)
+
+    monkeypatch.setattr(AnswerTrainer, "compute_loss", looks)
+    train(store, made, reference, mixed_updates=True, mix=MixSettings(safe=1.0, benign=1.0))
+    assert seen == [[False, False, True, True]] * 6
+    train(store, made, reference, mix=MixSettings(safe=1.0, benign=1.0))
+    assert seen[6:] != seen[:6]
+
+
 def test_weights_change_what_is_learned(tmp_path, demonstrations, reference):
     plain = train(artifacts.Store(tmp_path / "a"), demonstrations, reference)
     weighed = train(artifacts.Store(tmp_path / "b"), demonstrations, reference, first_tokens_weight=10.0)
     assert adapter_bytes(plain) != adapter_bytes(weighed)
 
 
-@pytest.mark.parametrize(("stop_after", "quantization"), [(2, "none"), (3, "none"), (3, "nf4")])
+@pytest.mark.parametrize(
+    ("stop_after", "quantization", "mixed_updates"),
+    [(2, "none", False), (3, "none", False), (3, "nf4", False), (3, "none", True), (5, "none", True)],
+)
 def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(
-    tmp_path, demonstrations, change, monkeypatch, stop_after, quantization
+    tmp_path, demonstrations, change, monkeypatch, stop_after, quantization, mixed_updates
 ):
     from medsafe_train.models.trainer import AnswerTrainer
 
     model = change(quantization=quantization, dtype="float32" if quantization == "none" else "bfloat16")
-    whole = train(artifacts.Store(tmp_path / "a"), demonstrations, model)
+    whole = train(artifacts.Store(tmp_path / "a"), demonstrations, model, mixed_updates=mixed_updates)
     original, calls = AnswerTrainer.training_step, []
 
     def dies(self, *args, **more):
@@ -201,9 +230,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(
     store = artifacts.Store(tmp_path / "b")
     monkeypatch.setattr(AnswerTrainer, "training_step", dies)
     with pytest.raises(KeyboardInterrupt):
-        train(store, demonstrations, model)
+        train(store, demonstrations, model, mixed_updates=mixed_updates)
     monkeypatch.setattr(AnswerTrainer, "training_step", original)
-    resumed = train(store, demonstrations, model)
+    resumed = train(store, demonstrations, model, mixed_updates=mixed_updates)
     assert adapter_bytes(resumed) == adapter_bytes(whole)
     assert resumed.path("training.jsonl").read_bytes() == whole.path("training.jsonl").read_bytes()
 

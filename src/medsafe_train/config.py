@@ -278,6 +278,9 @@ class FinetuneSettings:
     gradient_accumulation_steps: int = 1
     max_length: int = 512
     """In tokens; a demonstration that is longer is dropped and counted, never cut."""
+    mixed_updates: bool = False
+    """Every update sees refusals and rehearsed answers in the set's proportion; else those of about one length, which are mostly of one
+    kind. Not with `packing`."""
     packing: bool = False
     gradient_checkpointing: bool = False
     """Saves memory, costs time: on for 7B models and larger."""

@@ -252,6 +252,10 @@ def _finetune(f: FinetuneSettings) -> list[str]:
             "the prompt too: set one of them back",
         ),
         (
+            not (f.mixed_updates and f.packing),
+            "finetune.mixed_updates=true deals out rows, and finetune.packing=true makes them one: set one of them back",
+        ),
+        (
             targets == "all-linear" or listed,
             f"finetune.target_modules={targets!r} must be all-linear or a list of module names, for example [q_proj,v_proj]",
         ),

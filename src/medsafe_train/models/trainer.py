@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from trl import DPOTrainer, SFTTrainer
 
+from medsafe_train.models.sampling import MixedUpdates
 from medsafe_train.models.soft import DECIDED, SOFT
 
 
@@ -28,8 +29,10 @@ class AnswerTrainer(SFTTrainer):
         first_tokens: int = 3,
         first_tokens_weight: float = 1.0,
         declining: Sequence[Sequence[int]] = (),
+        mixed_updates: bool = False,
         **more: Any,
     ):
+        self.mixed_updates = mixed_updates
         self.declining = declining
         self.first_tokens = first_tokens
         self.first_tokens_weight = first_tokens_weight
@@ -39,6 +42,14 @@ class AnswerTrainer(SFTTrainer):
         # (DDP averages gradients there), and through what a model does to its logits (soft caps, scales).
         head = self.accelerator.unwrap_model(self.model).get_base_model().get_output_embeddings()
         head.register_forward_pre_hook(self._select)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if not self.mixed_updates:
+            return super()._get_train_sampler(train_dataset)
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        distilled = [next(label for label in labels if label != -100) >= SOFT for labels in rows["labels"]]
+        size = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return MixedUpdates([len(ids) for ids in rows["input_ids"]], distilled, size, self.args.data_seed or 0)
 
     def _select(self, head: Any, inputs: tuple[Any, ...]) -> Any:
         return inputs if self._positions is None else (inputs[0][self._positions], *inputs[1:])

@@ -213,6 +213,7 @@ def _train(
             first_tokens=settings.first_tokens,
             first_tokens_weight=settings.first_tokens_weight,
             declining=declining,
+            mixed_updates=settings.mixed_updates,
             model=training.base_model(settings, model),
             args=sft_config(settings, model, checkpoints, seed),
             train_dataset=datasets.Dataset.from_list(rows),
