@@ -56,6 +56,7 @@ def test_mistakes_on_the_command_line_end_in_one_line(refused, arguments, words)
     [
         (["finetune.r=0"], ["finetune.r=0", "above 0"]),
         (["seed=-1"], ["seed=-1"]),
+        (["finetune.mixed_updates=true", "finetune.packing=true"], ["finetune.mixed_updates", "finetune.packing"]),
         (["gate.criteria=[harm,charm]"], ["gate.criteria", "'charm'", "coverage"]),
         (["gate.capability_margin=0"], ["gate.capability_margin=0", "above 0"]),
         (["gate.min_refusal=80"], ["gate.min_refusal=80", "between 0 and 1"]),
