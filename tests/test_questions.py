@@ -99,6 +99,12 @@ def test_shots_are_the_same_for_a_seed_and_never_asked(tmp_path):
         questions.load(lines(tmp_path / "bare.jsonl", OWN), shots=True).shots(1, 0)
 
 
+def test_a_worked_example_is_not_what_is_asked_in_other_case_or_whitespace(tmp_path):
+    again = {**SHOWN, "id": "4", "question": "which organ\u00a0 PUMPS blood? "}
+    found = questions.load(lines(tmp_path / "mine.jsonl", [*OWN, SHOWN, again]), shots=True)
+    assert [q.id for q in found.pool] == ["3"]
+
+
 BAD_DESCRIPTIONS = {
     "no place": ("style: cloze\n", "no `where`"),
     "a list": ("- a\n", "no `where`"),

@@ -25,6 +25,15 @@ class Question:
     reference: str | None = None
     """a text that answers it well, where the benchmark has one (PubMedQA's long answer)"""
 
+    @property
+    def asks(self) -> tuple[str, str]:
+        """Its context and text whatever their case and whitespace: questions that agree in them are one, whatever the options."""
+        return _folded(self.context or ""), _folded(self.question)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
 
 def detect(row: Row) -> str:
     """The reader for a file whose form nobody named, by the columns of its first row."""

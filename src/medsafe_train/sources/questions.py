@@ -181,7 +181,7 @@ def load(given: str, limit: int | None = None, data_folder: str | None = None, s
         raise UserError(f"{name}: {len(questions)} questions where {known.count} are published: check data_folder")
     if not questions:
         raise UserError(f"{name}: no question to ask in {', '.join(table.sha256)}: check it, and its column `part`")
-    texts = {(q.context, q.question) for q in questions}
+    texts = {q.asks for q in questions}
     return Benchmark(
         name=name,
         style=known.style or _style(questions),
@@ -191,7 +191,7 @@ def load(given: str, limit: int | None = None, data_folder: str | None = None, s
         licence=known.licence,
         citation=known.citation,
         description=known.description,
-        pool=[q for q in _questions(known, shown, name) if (q.context, q.question) not in texts] if shots else [],
+        pool=[q for q in _questions(known, shown, name) if q.asks not in texts] if shots else [],
         first_shots=known.first_shots,
         as_published=_as_published(known, name, digests),
     )
