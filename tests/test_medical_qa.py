@@ -8,7 +8,7 @@ import pytest
 from medsafe_train import question_prompts
 from medsafe_train.artifacts import write_json, write_jsonl
 from medsafe_train.config import MedicalQASettings, QuestionPrompt
-from medsafe_train.evidence import Evaluation, medical_qa
+from medsafe_train.evidence import Evaluation, medical_qa, pooled
 from medsafe_train.models.arm import Arm
 from medsafe_train.models.load import load_tokenizer
 from medsafe_train.question_prompts import ask_to_write, first_word
@@ -192,3 +192,43 @@ def test_likelihoods_are_a_token(store):
     assert found["before/medical_qa/mine/correct_loglikelihood"]["value"] == -1.0
     assert found["delta/medical_qa/mine/correct_loglikelihood"]["value"] == 0
     assert found["before/medical_qa/mine/accuracy_by_length"]["value"] == 0.5
+
+
+def together(store, right, texts):
+    """The report of benchmarks by name: `right` before and after, and what each asks."""
+    asked = {
+        name: [Question(f"{n}", text, ("a", "b"), n % 2) for n, text in enumerate(found)]
+        for name, found in texts.items()
+    }
+    among = [Benchmark(name, "medqa", False, found, {}, "", "") for name, found in asked.items()]
+    arms = {
+        arm: Evaluation(answers={b.name: evaluation(store, f"{b.name}-{arm}", [right[b.name][place]]).answers["mine"] for b in among})
+        for place, arm in enumerate(("before", "after"))
+    }  # fmt: skip
+    report = {"figures": {}, "notes": []}
+    for one in among:
+        medical_qa.accuracy(report, one, arms)
+    pooled.mark_repeated(report, among, arms)
+    pooled.accuracy(report["figures"])
+    return report
+
+
+def test_a_question_of_two_benchmarks_is_pooled_once_as_the_first_one_asks_it(store):
+    good, lost = [True] * 40, [False] * 10 + [True] * 30
+    texts = {"four": [f"What is {n}?" for n in range(40)], "five": [f"what IS  {n}?" for n in range(10, 50)]}
+    report = together(store, {"four": (good, good), "five": (good, lost)}, texts)
+    pool = report["figures"][f"delta/{pooled.PLACE}"]
+    assert (pool["n"], pool["lost"], pool["of"]) == (50, 0, ["four", "five"])
+    assert report["figures"][f"before/{pooled.PLACE}"]["n"] == 50
+    assert any(note.startswith("five: 30 of its questions are asked by a benchmark before it") for note in report["notes"])
+
+
+def test_one_benchmark_under_two_names_is_no_pool(store):
+    good = [True] * 40
+    same = together(store, {"four": (good, good), "five": (good, good)}, dict.fromkeys(["four", "five"], [f"{n}?" for n in range(40)]))  # fmt: skip
+    assert f"delta/{pooled.PLACE}" not in same["figures"]
+    guessing = [True] * 20 + [False] * 20
+    texts = {name: [f"{n}?" for n in range(40)] for name in ("four", "five")} | {"other": [f"o{n}" for n in range(40)]}
+    report = together(store, {"four": (guessing, guessing), "five": (good, good), "other": (good, good)}, texts)
+    assert report["figures"][f"delta/{pooled.PLACE}"]["of"] == ["five", "other"]
+    assert report["figures"][f"delta/{pooled.PLACE}"]["n"] == 80

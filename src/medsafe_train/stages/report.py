@@ -58,6 +58,7 @@ def run(
     report["samples"] = _six(report["samples"])
     for benchmark in data.benchmarks:
         medical_qa.accuracy(report, benchmark, arms)
+    pooled.mark_repeated(report, data.benchmarks, arms)
     pooled.accuracy(report["figures"])
     report["figures"] = dict(sorted(report["figures"].items()))
     report |= {"claims": [], "gate": None}
