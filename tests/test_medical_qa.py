@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -108,6 +109,15 @@ def test_worked_examples_show_how_to_write(reference):
     assert text.endswith(f"\n\n{block} B\n\n{block}") and text.count("its letter") == 1
     chat = tokenizer.decode(ask_to_write(tokenizer, made, DECIDED, [DECIDED], chat=True).context)
     assert "The answer is: maybe<|end|>" in chat and chat.endswith("<|assistant|>\n")
+
+
+def test_a_decision_without_an_abstract_is_asked_shown_and_read_in_words(reference):
+    tokenizer, bare = load_tokenizer(reference), replace(DECIDED, context=None)
+    made = Benchmark("mine", "cloze", False, [], {}, "", "")
+    text = tokenizer.decode(ask_to_write(tokenizer, made, bare, [bare], chat=False).context)
+    block = "Question: Is it?\nThe answer is:"
+    assert text.endswith(f"nothing but yes, no or maybe.\n\n{block} maybe\n\n{block}")
+    assert (first_word(" yes", bare), first_word("A", bare)) == (0, None)
 
 
 def test_what_names_no_answer_is_counted_and_not_right(store, arm):

@@ -13,7 +13,7 @@ from medsafe_train.sources.question_rows import DECISIONS, LETTERS
 from medsafe_train.sources.questions import Benchmark, Question
 
 # Raise when a wording below changes.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,7 @@ def ask_to_write(
     longest: int | None = None,
 ) -> Asked:
     """The same for an answer that the model writes: an instruction before, and `The answer is:` where it begins."""
-    decided = question.options == DECISIONS
-    what = "yes, no or maybe" if decided else "its letter"
+    what = "yes, no or maybe" if _decided_in_words(question) else "its letter"
     turns = [
         (_to_write(shot), f" {LEAD} {_labels(shot)[shot.answer]}" if chat else f" {_labels(shot)[shot.answer]}")
         for shot in shots
@@ -129,14 +128,17 @@ def ask_to_write(
     return _fitting(worded, turns, longest)
 
 
+def _decided_in_words(question: Question) -> bool:
+    return question.options == DECISIONS
+
+
 def _to_write(question: Question) -> str:
-    style = "pubmedqa" if question.context and question.options == DECISIONS else "medqa"
+    style = "cloze" if _decided_in_words(question) else "medqa"
     return question_text(style, question)[0].removesuffix("\nAnswer:")
 
 
 def _labels(question: Question) -> tuple[str, ...]:
-    decided = question.context and question.options == DECISIONS
-    return question.options if decided else tuple(LETTERS[: len(question.options)])
+    return question.options if _decided_in_words(question) else tuple(LETTERS[: len(question.options)])
 
 
 def first_word(written: str, question: Question) -> int | None:
