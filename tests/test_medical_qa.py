@@ -190,6 +190,18 @@ def test_unparsable_answers_are_said(store):
     assert any("10 of 40 name no answer" in note for note in report["notes"])
 
 
+def test_unparsable_answers_are_those_of_the_figures_seed(store):
+    right = [[True] * 30 + [False] * 10, [False] * 40]
+    report = figures({"before": evaluation(store, "b", right, seeds=(0, 7), written=True)})
+    assert report["figures"]["before/medical_qa/mine/accuracy_written"]["unparsable"] == 10
+    assert any("10 of 40 name no answer" in note for note in report["notes"])
+
+
+def test_written_prompts_that_lost_worked_examples_are_said(store):
+    report = figures({"before": evaluation(store, "b", [[True] * 40], wanted=3, written=True)})
+    assert any("mine, answers in writing: 40 prompts were too long" in note for note in report["notes"])
+
+
 def test_prompts_that_lost_worked_examples_are_said_though_all_did(store):
     report = figures({"before": evaluation(store, "b", [[True] * 40], wanted=3)})
     assert any("40 prompts were too long" in note for note in report["notes"])

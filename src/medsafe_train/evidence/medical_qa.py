@@ -31,12 +31,12 @@ def accuracy(report: dict[str, Any], benchmark: Benchmark, arms: dict[str, Evalu
         texts = {arm: {t["id"]: t["loglikelihood"] / t["tokens"] for t in e.texts[benchmark.name].records("texts.jsonl")}
                  for arm, e in arms.items()}  # fmt: skip
         _means(report, f"medical_qa/{benchmark.name}/text_loglikelihood", texts)
-    if all(benchmark.name in e.written for e in arms.values()):
-        _written(
-            report, benchmark, {arm: e.written[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
-        )
     wanted = arms["before"].answers[benchmark.name].json("counts.json")["wanted"]
-    _said_of_prompts(report, benchmark, answers, wanted)
+    _said_of_prompts(report, benchmark.name, answers, wanted)
+    if all(benchmark.name in e.written for e in arms.values()):
+        written = {arm: e.written[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
+        _written(report, benchmark, written)
+        _said_of_prompts(report, f"{benchmark.name}, answers in writing", written, wanted)
 
 
 def _by_seed(report: dict[str, Any], benchmark: Benchmark, answers: Answers, metric: str) -> None:
@@ -115,18 +115,20 @@ def _means(report: dict[str, Any], place: str, values: dict[str, dict[str, float
 
 def _written(report: dict[str, Any], benchmark: Benchmark, answers: Answers) -> None:
     _by_seed(report, benchmark, answers, "accuracy_written")
+    seed = answers["before"][0]["seed"]
     for arm, found in answers.items():
-        unread = [a for a in found if a["outcome"] == "unparsable"]
-        report["figures"][f"{arm}/medical_qa/{benchmark.name}/accuracy_written"]["unparsable"] = len(unread)
+        outcomes = [a["outcome"] for a in found if a["seed"] == seed]
+        unread = outcomes.count("unparsable")
+        report["figures"][f"{arm}/medical_qa/{benchmark.name}/accuracy_written"]["unparsable"] = unread
         if unread:
             report["notes"].append(
-                f"{benchmark.name}, answers in writing, {arm}: {len(unread)} of {len(found)} name no answer and count as wrong."
+                f"{benchmark.name}, answers in writing, {arm}: {unread} of {len(outcomes)} name no answer and count as wrong."
             )
 
 
-def _said_of_prompts(report: dict[str, Any], benchmark: Benchmark, answers: Answers, wanted: int) -> None:
+def _said_of_prompts(report: dict[str, Any], what: str, answers: Answers, wanted: int) -> None:
     short = sum(a["shots"] < wanted for a in answers["before"])
     if short:
         report["notes"].append(
-            f"{benchmark.name}: {short} prompts were too long for the model and were asked with fewer worked examples."
+            f"{what}: {short} prompts were too long for the model and were asked with fewer worked examples."
         )
