@@ -8,11 +8,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from medsafe_train import question_prompts
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import Device, ModelSettings, UserError
 from medsafe_train.models import generate
 from medsafe_train.models.load import load, load_tokenizer, release
 from medsafe_train.models.reference import check_folder, choose_device, fingerprint_folder, packaged, resolve
+from medsafe_train.sources.questions import Benchmark, Question
 from tests.conftest import run_process
 
 
@@ -68,6 +70,19 @@ def test_a_prompt_longer_than_the_context(refused, copy):
     (copy / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 40}))
     line = refused("+recipe=smoke", f"model.path={copy}")
     assert "context has 40" in line and "shorten" in line
+
+
+def test_a_question_that_fits_by_its_options_and_not_with_a_written_answer(refused, reference, tmp_path):
+    tokenizer, made = load_tokenizer(reference), Benchmark("mine", "medqa", False, [], {}, "", "")
+    sized = (Question("long", "? " * n + "?", ("a", "b"), 0) for n in range(400, 1024))
+    length = lambda one: len(question_prompts.ask(tokenizer, made, one, [], chat=True).context)  # noqa: E731
+    question = next(one for one in sized if length(one) >= 1010)
+    (tmp_path / "mine.jsonl").write_text(
+        json.dumps({"id": "long", "question": question.question, "options": ["a", "b"], "answer": "A"})
+    )
+    asked = ("+recipe=smoke", f"model.path={reference.folder}", f"medical_qa.benchmarks=[{tmp_path / 'mine.jsonl'}]")
+    line = refused(*asked, "medical_qa.generation=true")
+    assert "mine long: the question and a written answer take" in line and "context has 1024: set medical_qa" in line
 
 
 def test_weights_that_are_cut_short(refused, copy):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from medsafe_train import question_prompts
-from medsafe_train.config import Config, UserError
+from medsafe_train.config import Config, MedicalQASettings, UserError
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.preflight.data import Data
 from medsafe_train.sources.prompt_sets import PromptSet
+from medsafe_train.sources.questions import Benchmark
+from medsafe_train.stages import medical_writing
 from medsafe_train.teachers import author
 from medsafe_train.teachers import local as local_teacher
 from medsafe_train.teachers.ask import Ask
@@ -37,15 +41,31 @@ def check(config: Config, model: ModelReference, data: Data) -> None:
         for prompt in asked.prompts.prompts:
             turn = asked.turn(prompt, model.system_prompt)
             _fits(f"{asked.name} {prompt.id}", len(turn.ids(tokenizer)) + e.max_new_tokens, context)
-    chat = question_prompts.as_chat(config.medical_qa, model.prompt_format)
     for benchmark in data.benchmarks:
-        for question in benchmark.questions:
-            bare = question_prompts.ask(tokenizer, benchmark, question, [], chat, model.system_prompt)
-            if (length := len(bare.context) + max(map(len, bare.options))) > context:
-                raise UserError(
-                    f"{benchmark.name} {question.id}: the question takes {length} tokens, the model's context has {context}: "
-                    "leave the benchmark out for this model"
-                )
+        _questions_fit(config.medical_qa, model, tokenizer, benchmark, context)
+
+
+def _questions_fit(
+    settings: MedicalQASettings, model: ModelReference, tokenizer: Any, benchmark: Benchmark, context: int
+) -> None:
+    # Without worked examples, which are left out where they do not fit: a model with learned positions cannot read on at all,
+    # and any other one reads what it was never trained on.
+    chat = question_prompts.as_chat(settings, model.prompt_format)
+    for question in benchmark.questions:
+        bare = question_prompts.ask(tokenizer, benchmark, question, [], chat, model.system_prompt)
+        if (length := len(bare.context) + max(map(len, bare.options))) > context:
+            raise UserError(
+                f"{benchmark.name} {question.id}: the question takes {length} tokens, the model's context has {context}: "
+                "leave the benchmark out for this model"
+            )
+        if not settings.generation:
+            continue
+        bare = question_prompts.ask_to_write(tokenizer, benchmark, question, [], chat, model.system_prompt)
+        if (length := len(bare.context) + medical_writing.MAX_NEW_TOKENS) > context:
+            raise UserError(
+                f"{benchmark.name} {question.id}: the question and a written answer take {length} tokens, the model's context has "
+                f"{context}: set medical_qa.generation=false, or leave the benchmark out for this model"
+            )
 
 
 def _fits(what: str, length: int, context: int) -> None:
