@@ -127,6 +127,15 @@ def test_a_bad_description_is_named(tmp_path, text, word):
 
 
 BAD_FILES = {
+    "a letter left out": (
+        {"options": {"A": "Kidney", "B": "Ear", "D": "Eye"}, "answer": "D"},
+        "mine.jsonl:2: options A, B, D where A, B, C are needed",
+    ),
+    "a letter twice": ({"options": {"A": "Kidney", "a": "Ear"}}, "mine.jsonl:2: options A, A where A, B are needed"),
+    "numbers for letters": ({"options": {"1": "Kidney", "2": "Ear"}}, "mine.jsonl:2: options 1, 2 where A, B are needed"),
+    "a column left out": ({"options": ..., "A": "Kidney", "C": "Ear", "answer": "C"}, "columns A, C where A, B are needed"),
+    "columns without a text": ({"options": ..., "A": "", "B": " "}, "mine.jsonl:2: options []: give at least two"),
+    "equal options": ({"options": ["Kidney", "Kidney ", "Ear"]}, "mine.jsonl:2: two options are equal"),
     "missing column": ({"question": ...}, "mine.jsonl:2: no column 'question'"),
     "answer outside the options": ({"answer": "C"}, "mine.jsonl:2: answer 'C' is not one of A, B"),
     "an id twice": ({"id": "1"}, "mine.jsonl:2: mine id '1' was used before, at"),
@@ -145,6 +154,26 @@ BAD_FILES = {
 def test_a_bad_file_is_named_with_its_line(tmp_path, changes, word):
     row = {key: value for key, value in {**OWN[1], **changes}.items() if value is not ...}
     assert word in complaint(lines(tmp_path / "mine.jsonl", [OWN[0], row]))
+
+
+def test_a_letter_is_looked_up_among_the_letters(tmp_path):
+    row = {"question": "Which comes first?", "options": {"B": "beta", "A": "alpha"}, "answer": "A"}
+    found = questions.load(lines(tmp_path / "mine.jsonl", [row])).questions[0]
+    assert (found.options, found.answer) == (("alpha", "beta"), 0)
+
+
+def test_questions_of_one_table_may_have_different_numbers_of_options(tmp_path):
+    (tmp_path / "mine.csv").write_text("question,A,B,C,D,answer\nHow?,hot,cold,,,B\nWhy?,x,y,z,,C\nWho?,a,,c,,C\n")
+    assert "mine.csv:4: columns A, C where A, B are needed" in complaint(str(tmp_path / "mine.csv"))
+    (tmp_path / "mine.csv").write_text("question,A,B,C,D,answer\nHow?,hot,cold,,,B\nWhy?,x,y,z,,C\n")
+    found = questions.load(str(tmp_path / "mine.csv")).questions
+    assert [(q.options, q.answer) for q in found] == [(("hot", "cold"), 1), (("x", "y", "z"), 2)]
+
+
+def test_a_style_that_asks_about_a_context_needs_one(tmp_path):
+    (tmp_path / "bad.yaml").write_text("where: mine.jsonl\nstyle: pubmedqa\n")
+    lines(tmp_path / "mine.jsonl", OWN)
+    assert "bad 1: no context, and style pubmedqa asks about one" in complaint(str(tmp_path / "bad.yaml"))
 
 
 def test_an_answer_that_is_letter_and_text_of_the_same_option_is_that_one(tmp_path):

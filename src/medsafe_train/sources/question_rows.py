@@ -57,7 +57,7 @@ def _own(row: Row, number: int) -> Question:
     context = text_of(row, column) if column else None
     reference = text_of(row, "reference") if values.get("reference") else None
     question = text_of(row, "question")
-    given = _given_options(values)
+    given = _given_options(row)
     if given is None and context is None:
         raise UserError(
             f"{row.place}: no column 'options' (a list), no columns A, B, ... and no 'abstract'; there are: "
@@ -66,16 +66,33 @@ def _own(row: Row, number: int) -> Question:
     if given is None:
         return _decision(row, id, context or "", question, "answer", reference)
     options = _options(row, given)
+    if len({option.strip() for option in options}) < len(options):
+        raise UserError(f"{row.place}: two options are equal in {list(options)!r}: word them apart or remove one")
     return Question(id, question, options, _letter_or_text(row, options), context, reference)
 
 
-def _given_options(values: dict[str, Any]) -> Any:
+def _given_options(row: Row) -> Any:
+    values = row.values
     for name in ("options", "choices"):
         if name in values:
             given = values[name]
-            return list(given.values()) if isinstance(given, dict) else given
-    found = [values[letter] for letter in LETTERS if letter in values]
-    return found or None
+            return _by_letter(row, given, name) if isinstance(given, dict) else given
+    columns = {letter: values[letter] for letter in LETTERS if letter in values}
+    # Questions of one table may have different numbers of options: the last cells are then empty.
+    filled = {letter: text for letter, text in columns.items() if not isinstance(text, str) or text.strip()}
+    return _by_letter(row, filled, "columns") if columns else None
+
+
+def _by_letter(row: Row, given: dict[Any, Any], what: str) -> list[Any]:
+    """Options in the order of their letters, which an answer names; an option that is None is none."""
+    texts = [(str(letter).strip().upper(), text) for letter, text in given.items() if text is not None]
+    texts.sort(key=lambda pair: pair[0])
+    found, wanted = [letter for letter, _ in texts], list(LETTERS[: len(texts)])
+    if found != wanted:
+        raise UserError(
+            f"{row.place}: {what} {', '.join(found)} where {', '.join(wanted)} are needed: letter the options without a gap"
+        )
+    return [text for _, text in texts]
 
 
 def _letter_or_text(row: Row, options: tuple[str, ...]) -> int:

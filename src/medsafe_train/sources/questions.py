@@ -181,17 +181,19 @@ def load(given: str, limit: int | None = None, data_folder: str | None = None, s
         raise UserError(f"{name}: {len(questions)} questions where {known.count} are published: check data_folder")
     if not questions:
         raise UserError(f"{name}: no question to ask in {', '.join(table.sha256)}: check it, and its column `part`")
-    texts = {q.asks for q in questions}
+    texts, style = {q.asks for q in questions}, known.style or _style(questions)
+    pool = [q for q in _questions(known, shown, name) if q.asks not in texts] if shots else []
+    _check_contexts(name, style, [*questions, *pool])
     return Benchmark(
         name=name,
-        style=known.style or _style(questions),
+        style=style,
         normalise=known.normalise,
         questions=questions[:limit],
         sha256=digests,
         licence=known.licence,
         citation=known.citation,
         description=known.description,
-        pool=[q for q in _questions(known, shown, name) if q.asks not in texts] if shots else [],
+        pool=pool,
         first_shots=known.first_shots,
         as_published=_as_published(known, name, digests),
     )
@@ -223,6 +225,15 @@ def _questions(known: Published, rows: Sequence[Row], name: str) -> list[Questio
 
 def _style(questions: list[Question]) -> str:
     return "pubmedqa" if all(q.context and q.options == DECISIONS for q in questions) else "medqa"
+
+
+def _check_contexts(name: str, style: str, questions: list[Question]) -> None:
+    bare = next((q for q in questions if not q.context), None)
+    if style == "pubmedqa" and bare:
+        raise UserError(
+            f"{name} {bare.id}: no context, and style pubmedqa asks about one: add a column 'abstract', or set another style "
+            "(cloze compares the options' texts)"
+        )
 
 
 def _as_published(known: Published, name: str, digests: dict[str, str]) -> bool | None:
