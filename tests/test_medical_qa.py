@@ -242,7 +242,9 @@ def test_a_question_of_two_benchmarks_is_pooled_once_as_the_first_one_asks_it(st
     pool = report["figures"][f"delta/{pooled.PLACE}"]
     assert (pool["n"], pool["lost"], pool["of"]) == (50, 0, ["four", "five"])
     assert report["figures"][f"before/{pooled.PLACE}"]["n"] == 50
-    assert any(note.startswith("five: 30 of its questions are asked by a benchmark before it") for note in report["notes"])
+    assert any(
+        note.startswith("five: 30 of its questions are asked by a benchmark before it") for note in report["notes"]
+    )
 
 
 def test_one_benchmark_under_two_names_is_no_pool(store):

@@ -115,6 +115,17 @@ BAD_DESCRIPTIONS = {
     "unknown place": ("where: {path: asked.jsonl}\n", "where is {'path'"),
     "empty place": ("where: {hub_split: test}\n", "where names no place"),
     "no such file": ("where: other.jsonl\n", "no file"),
+    "ids without a column": (
+        "where: asked.jsonl\nids: bare.jsonl\n",
+        "bare.jsonl:1: no column 'id'; there are: number",
+    ),
+    "only without a column": ("where: asked.jsonl\nonly: x\n", "only 'x' is not columns and values"),
+    "a hash without a file": ("where: asked.jsonl\nsha256: x\n", "sha256 'x' is not files and hashes"),
+    "two files": ("where: {file: [a.jsonl, b.jsonl]}\n", "where.file ['a.jsonl', 'b.jsonl'] is not one text"),
+    "columns in a line": ("where: {file: asked.jsonl, columns: 'a,b'}\n", "where.columns 'a,b' is not a list of names"),
+    "a folder without one": ("where: {folder: x.jsonl}\n", "x.jsonl lies below data_folder, which is unset"),
+    "a count in quotes": ("where: asked.jsonl\ncount: '2'\n", "count '2' is not a whole number"),
+    "a switch in words": ("where: asked.jsonl\nnormalise: often\n", "normalise 'often' is not true or false"),
     "wrong count": ("where: asked.jsonl\ncount: 3\n", "2 questions where 3 are published"),
 }
 
@@ -122,8 +133,33 @@ BAD_DESCRIPTIONS = {
 @pytest.mark.parametrize(("text", "word"), BAD_DESCRIPTIONS.values(), ids=BAD_DESCRIPTIONS)
 def test_a_bad_description_is_named(tmp_path, text, word):
     lines(tmp_path / "asked.jsonl", OWN)
+    lines(tmp_path / "bare.jsonl", [{"number": 1}])
     (tmp_path / "bad.yaml").write_text(text)
     assert word in complaint(str(tmp_path / "bad.yaml"))
+
+
+def test_a_key_without_a_value_is_unset(tmp_path):
+    lines(tmp_path / "asked.jsonl", OWN)
+    (tmp_path / "mine.yaml").write_text("where: asked.jsonl\nonly: null\nreader: null\nsha256:\n")
+    assert len(questions.load(str(tmp_path / "mine.yaml")).questions) == 2
+
+
+def test_a_suffix_in_capitals_is_one(tmp_path):
+    found = questions.load(lines(tmp_path / "Mine.JSONL", OWN))
+    assert (found.name, len(found.questions)) == ("Mine", 2)
+
+
+@pytest.mark.parametrize("keys", [(1, 2), (["A"], ["B"]), ("A", "A")], ids=["numbers", "lists", "one twice"])
+def test_medqa_options_without_letters_are_named(tmp_path, keys):
+    options = [{"key": key, "value": f"text {n}"} for n, key in enumerate(keys)]
+    file = lines(tmp_path / "mine.jsonl", [{"question": "Which?", "options": options, "answer_idx": "C"}])
+    assert "mine.jsonl:1: options is [{'key'" in complaint(file)
+
+
+def test_pubmedqa_without_ids_is_numbered(tmp_path):
+    row = {"QUESTION": "Is it?", "CONTEXTS": ["It is."], "final_decision": "yes"}
+    rows = [row, {**row, "pubid": 0}, {**row, "id": None}]
+    assert [q.id for q in questions.load(lines(tmp_path / "mine.jsonl", rows)).questions] == ["0000", "0", "0002"]
 
 
 BAD_FILES = {
@@ -132,8 +168,14 @@ BAD_FILES = {
         "mine.jsonl:2: options A, B, D where A, B, C are needed",
     ),
     "a letter twice": ({"options": {"A": "Kidney", "a": "Ear"}}, "mine.jsonl:2: options A, A where A, B are needed"),
-    "numbers for letters": ({"options": {"1": "Kidney", "2": "Ear"}}, "mine.jsonl:2: options 1, 2 where A, B are needed"),
-    "a column left out": ({"options": ..., "A": "Kidney", "C": "Ear", "answer": "C"}, "columns A, C where A, B are needed"),
+    "numbers for letters": (
+        {"options": {"1": "Kidney", "2": "Ear"}},
+        "mine.jsonl:2: options 1, 2 where A, B are needed",
+    ),
+    "a column left out": (
+        {"options": ..., "A": "Kidney", "C": "Ear", "answer": "C"},
+        "columns A, C where A, B are needed",
+    ),
     "columns without a text": ({"options": ..., "A": "", "B": " "}, "mine.jsonl:2: options []: give at least two"),
     "equal options": ({"options": ["Kidney", "Kidney ", "Ear"]}, "mine.jsonl:2: two options are equal"),
     "missing column": ({"question": ...}, "mine.jsonl:2: no column 'question'"),

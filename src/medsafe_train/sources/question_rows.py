@@ -118,18 +118,22 @@ def _medqa(row: Row, number: int) -> Question:
     # or sent1, ending0-3, label.
     if "sent1" in row.values:
         options = _options(row, [row.values.get(f"ending{n}") for n in range(4)])
-        return Question(str(row.values.get("id", number)), _text(row, "sent1"), options, _index(row, "label", options))
-    given = row.values.get("options")
-    if isinstance(given, list) and all(
-        isinstance(option, dict) and {"key", "value"} <= set(option) for option in given
-    ):
-        given = {option["key"]: option["value"] for option in given}
-    if not isinstance(given, dict):
-        raise UserError(f"{row.place}: options is {given!r}: MedQA has an object of letters and texts there")
+        return Question(row_id(row) or str(number), _text(row, "sent1"), options, _index(row, "label", options))
+    given = _keyed(row)
     options, letter = _options(row, list(given.values())), text_of(row, "answer_idx")
     if letter not in given:
         raise UserError(f"{row.place}: answer_idx {letter!r} is not one of {', '.join(given)}: correct it")
     return Question(f"{number:04d}", _text(row, "question"), options, list(given).index(letter))
+
+
+def _keyed(row: Row) -> dict[str, Any]:
+    given = row.values.get("options")
+    pairs = list(given.items()) if isinstance(given, dict) else None
+    if isinstance(given, list) and all(isinstance(one, dict) and {"key", "value"} <= set(one) for one in given):
+        pairs = [(one["key"], one["value"]) for one in given]
+    if pairs is None or not all(isinstance(key, str) for key, _ in pairs) or len(dict(pairs)) < len(pairs):
+        raise UserError(f"{row.place}: options is {given!r}: MedQA has an object of letters and texts there")
+    return dict(pairs)
 
 
 def _pubmedqa(row: Row, number: int) -> Question:
@@ -141,7 +145,7 @@ def _pubmedqa(row: Row, number: int) -> Question:
         raise UserError(f"{row.place}: no CONTEXTS: this is not PubMedQA's file of expert-labelled questions")
     question = _text(row, "QUESTION" if "QUESTION" in values else "question")
     reference = values.get("LONG_ANSWER") or values.get("long_answer")
-    return _decision(row, row_id(row), "\n".join(contexts), question, "final_decision", reference)
+    return _decision(row, row_id(row) or f"{number:04d}", "\n".join(contexts), question, "final_decision", reference)
 
 
 def _medmcqa(row: Row, number: int) -> Question:
@@ -155,7 +159,7 @@ def _medmcqa(row: Row, number: int) -> Question:
         return Question(text_of(row, "problem_id"), _text(row, "problem_text"), options, letters.index(answer[0]))
     options = _options(row, [values.get(f"op{letter}") for letter in "abcd"])
     answer = _index(row, "cop", options, "; the authors' own files count from 1, the Hub's from 0")
-    return Question(str(values.get("id", number)), _text(row, "question"), options, answer)
+    return Question(row_id(row) or str(number), _text(row, "question"), options, answer)
 
 
 def _mmlu(row: Row, number: int) -> Question:
@@ -170,9 +174,9 @@ def _decision(row: Row, id: str, context: str, question: str, column: str, refer
     return Question(id, question, DECISIONS, DECISIONS.index(answer), context, reference)
 
 
-def row_id(row: Row) -> str:
-    """The id that a row brings, also as PubMedQA's Hub rows call it."""
-    return str(row.values.get("id") or row.values.get("pubid"))
+def row_id(row: Row) -> str | None:
+    """The id that a row brings, also as PubMedQA's Hub rows call it; None without one."""
+    return next((str(row.values[key]) for key in ("id", "pubid") if row.values.get(key) not in (None, "")), None)
 
 
 def _text(row: Row, column: str) -> str:

@@ -21,6 +21,17 @@ ASKED, SHOWN = "test", ("shots", "train", "dev", "validation")
 STYLES = ("medqa", "medmcqa", "mmlu", "pubmedqa", "cloze")
 FILES = (".jsonl", ".json", ".csv", ".parquet")
 DESCRIPTIONS = (".yaml", ".yml")
+# What a description's plain keys hold, and how that is said.
+KINDS: dict[str, tuple[type, str]] = {
+    "only": (dict, "columns and values, {subject: anatomy}"),
+    "sha256": (dict, "files and hashes, {mine.jsonl: 2e51...}"),
+    "count": (int, "a whole number"),
+    "first_shots": (bool, "true or false"),
+    "normalise": (bool, "true or false"),
+    "description": (str, "a text"),
+    "licence": (str, "a text"),
+    "citation": (str, "a text"),
+}
 
 
 @dataclass(frozen=True)
@@ -105,15 +116,15 @@ def names() -> list[str]:
 
 def name_of(given: str) -> str:
     """What a benchmark is called in a report: its name, or its file's without folder and suffix."""
-    return Path(given).stem if given.endswith((*FILES, *DESCRIPTIONS)) else given
+    return Path(given).stem if given.lower().endswith((*FILES, *DESCRIPTIONS)) else given
 
 
 def published(given: str) -> Published:
     """What is known of a benchmark: by name, from a user's YAML, or of a file of questions; UserError when nothing is."""
     path = Path(given)
-    if given.endswith(FILES):
+    if given.lower().endswith(FILES):
         return Published(where=Location(file=given), licence="the user's own", citation="the user's own")
-    if given.endswith(DESCRIPTIONS):
+    if given.lower().endswith(DESCRIPTIONS):
         if not path.is_file():
             raise UserError(f"medical_qa.benchmarks: no file {given}: correct the path")
         return _described(path)
@@ -131,21 +142,29 @@ def _described(path: Path) -> Published:
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())[:150]}): mend it") from None
-    known = {f.name for f in fields(Published)}
-    if not isinstance(content, dict) or "where" not in content:
+    if not isinstance(content, dict) or content.get("where") is None:
         raise UserError(f"{path}: no `where`: say where the questions are, for example where: {{file: mine.jsonl}}")
-    for key in content:
+    content = {key: value for key, value in content.items() if value is not None}
+    _check_keys(path, content)
+    for key in ("where", "ids", "shots"):
+        if key in content and not (key == "shots" and content[key] == "rest"):
+            content[key] = _location(path, key, content[key])
+    return Published(**content)
+
+
+def _check_keys(path: Path, content: dict[Any, Any]) -> None:
+    known = {f.name for f in fields(Published)}
+    for key, value in content.items():
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known))}"
             raise UserError(f"{path}: unknown key {key}: {hint}")
+        kind, said = KINDS.get(key, (object, ""))
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise UserError(f"{path}: {key} {value!r} is not {said}: correct it")
     for key, allowed in (("reader", ("auto", *READERS)), ("style", STYLES)):
-        if content.get(key) is not None and content[key] not in allowed:
+        if key in content and content[key] not in allowed:
             raise UserError(f"{path}: {key} {content[key]!r} is not one of {', '.join(allowed)}: correct it")
-    for key in ("where", "ids", "shots"):
-        if key in content and content[key] != "rest":
-            content[key] = _location(path, key, content[key])
-    return Published(**content)
 
 
 def _location(path: Path, key: str, given: Any) -> Location:
@@ -153,6 +172,9 @@ def _location(path: Path, key: str, given: Any) -> Location:
     known = [f.name for f in fields(Location)]
     if not isinstance(given, dict) or not set(given) <= set(known):
         raise UserError(f"{path}: {key} is {given!r}: give some of {', '.join(known)}")
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        _check_place(f"{path}: {key}.{name}", name, value)
     if not any(given.get(place) for place in ("data", "folder", "file", "url", "hub")):
         raise UserError(f"{path}: {key} names no place: give file, hub, url or folder")
     if given.get("file"):
@@ -160,27 +182,23 @@ def _location(path: Path, key: str, given: Any) -> Location:
     return Location(**given)
 
 
+def _check_place(where: str, name: str, value: Any) -> None:
+    if name == "columns":
+        if not isinstance(value, list) or not all(isinstance(column, str) for column in value):
+            raise UserError(f"{where} {value!r} is not a list of names: correct it")
+    elif not isinstance(value, str):
+        raise UserError(f"{where} {value!r} is not one text: put it in quotes, or name one file or set")
+
+
 def load(given: str, limit: int | None = None, data_folder: str | None = None, shots: bool = False) -> Benchmark:
     """A benchmark's test questions, the first `limit` of them, and with `shots` the worked examples it has."""
     known, name = published(given), name_of(given)
-    table = read(known.where, data_folder)
-    digests = dict(table.sha256)
-    asked, shown = _parts(_matching(known, table))
-    if known.ids:
-        official = read(known.ids, data_folder)
-        digests |= official.sha256
-        wanted = {str(row.values["id"]) for row in official.rows}
-        asked, rest = ([row for row in asked if (row_id(row) in wanted) is kept] for kept in (True, False))
-        shown += rest if known.shots == "rest" else []
-    if shots and isinstance(known.shots, Location):
-        more = read(known.shots, data_folder)
-        digests |= more.sha256
-        shown += _matching(known, more)
+    asked, shown, digests = _read_parts(known, data_folder, shots)
     questions = _questions(known, asked, name)
     if known.count not in (None, len(questions)):
         raise UserError(f"{name}: {len(questions)} questions where {known.count} are published: check data_folder")
     if not questions:
-        raise UserError(f"{name}: no question to ask in {', '.join(table.sha256)}: check it, and its column `part`")
+        raise UserError(f"{name}: no question to ask in {', '.join(digests)}: check it, and its column `part`")
     texts, style = {q.asks for q in questions}, known.style or _style(questions)
     pool = [q for q in _questions(known, shown, name) if q.asks not in texts] if shots else []
     _check_contexts(name, style, [*questions, *pool])
@@ -199,6 +217,24 @@ def load(given: str, limit: int | None = None, data_folder: str | None = None, s
     )
 
 
+def _read_parts(known: Published, data_folder: str | None, shots: bool) -> tuple[list[Row], list[Row], dict[str, str]]:
+    """Rows to ask, rows to show, and the sha256 of every file that they came from."""
+    table = read(known.where, data_folder)
+    digests = dict(table.sha256)
+    asked, shown = _parts(_matching(known, table))
+    if known.ids:
+        official = read(known.ids, data_folder)
+        digests |= official.sha256
+        wanted = {_official_id(row) for row in official.rows}
+        asked, rest = ([row for row in asked if (row_id(row) in wanted) is kept] for kept in (True, False))
+        shown += rest if known.shots == "rest" else []
+    if shots and isinstance(known.shots, Location):
+        more = read(known.shots, data_folder)
+        digests |= more.sha256
+        shown += _matching(known, more)
+    return asked, shown, digests
+
+
 def _matching(known: Published, table: Table) -> list[Row]:
     return [row for row in table.rows if all(row.values.get(key) == value for key, value in known.only.items())]
 
@@ -212,6 +248,12 @@ def _parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
             )
     asked = [row for row in rows if row.values.get("part", ASKED) == ASKED]
     return asked, [row for row in rows if row.values.get("part", ASKED) != ASKED]
+
+
+def _official_id(row: Row) -> str:
+    if (id := row_id(row)) is None:
+        raise UserError(f"{row.place}: no column 'id'; there are: {', '.join(map(str, row.values))}: rename one")
+    return id
 
 
 def _questions(known: Published, rows: Sequence[Row], name: str) -> list[Question]:

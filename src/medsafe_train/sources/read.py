@@ -82,6 +82,8 @@ def locate(location: Location, data_folder: str | None) -> list[str]:
             raise UserError(f"no file {missing[0]}: data_folder={data_folder} lacks it; correct data_folder")
     if location.url:
         return expand(location.url)
+    if not location.hub:
+        raise UserError(f"{location.folder} lies below data_folder, which is unset: give data_folder=FOLDER")
     return [f"hub:{location.hub}"]
 
 
@@ -106,7 +108,8 @@ def read_file(path: Path, shown: str | None = None, columns: list[str] | None = 
     shown = shown or str(path)
     if not path.is_file():
         raise UserError(f"no file {shown}: correct the path")
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         return _parquet(path, shown)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -122,9 +125,9 @@ def read_file(path: Path, shown: str | None = None, columns: list[str] | None = 
         ".json": _json,
         ".csv": functools.partial(_csv, columns=columns),
     }
-    if path.suffix not in readers:
+    if suffix not in readers:
         raise UserError(f"{shown}: {path.suffix or 'no suffix'} is not known: give a .jsonl, .json or .csv file")
-    return [Row(values, f"{shown}:{line}", shown) for line, values in readers[path.suffix](text, shown)]
+    return [Row(values, f"{shown}:{line}", shown) for line, values in readers[suffix](text, shown)]
 
 
 def _parquet(path: Path, shown: str) -> list[Row]:
