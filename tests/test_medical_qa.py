@@ -72,6 +72,13 @@ def test_what_is_asked_decides_the_artifact(arm):
     assert asking.made_from(MedicalQASettings(shot_seeds=[7]), made, arm) == asking.made_from(settings[0], made, arm)
 
 
+def test_where_an_answer_ends_decides_what_is_written_in_plain_text(change):
+    made, settings = questions.load("medical_questions", 6), MedicalQASettings(prompt=PLAIN)
+    formats = ("chat_template", "alpaca", "llama3")
+    chat, alpaca, llama = (medical_writing.made_from(settings, made, Arm(change(prompt_format=f))) for f in formats)
+    assert chat == alpaca != llama
+
+
 def test_good_text_is_measured_a_question(store, arm):
     found = medical_text.run(store, 4, questions.load("abstract_questions"), arm).records("texts.jsonl")
     assert len(found) == 4 and all(t["tokens"] > 50 and t["loglikelihood"] < 0 for t in found)

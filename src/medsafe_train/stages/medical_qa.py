@@ -13,7 +13,7 @@ from medsafe_train.models.arm import Arm
 from medsafe_train.question_prompts import Asked
 from medsafe_train.sources.questions import Benchmark, Question
 
-VERSION = 3
+VERSION = 4
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 
 

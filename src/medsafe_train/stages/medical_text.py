@@ -10,7 +10,7 @@ from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.models.arm import Arm
 from medsafe_train.sources.questions import Benchmark, Question
 
-VERSION = 2
+VERSION = 3
 # Every token of a text is read off the whole vocabulary.
 BATCH_TOKENS = 2048
 

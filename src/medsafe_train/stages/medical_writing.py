@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import artifacts, progress, question_prompts
+from medsafe_train import artifacts, progress, prompts, question_prompts
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import MedicalQASettings
 from medsafe_train.models.arm import Arm
 from medsafe_train.sources.questions import Benchmark, Question
 
-VERSION = 1
+VERSION = 2
 # As many as the authors' harness lets a model write after worked examples.
 MAX_NEW_TOKENS = 9
 BATCH_TOKENS = 4096
@@ -20,8 +20,9 @@ BATCH_TOKENS = 4096
 def made_from(settings: MedicalQASettings, benchmark: Benchmark, arm: Arm) -> dict[str, Any]:
     """What decides the answers."""
     made, chat = arm.made_from(), question_prompts.as_chat(settings, arm.base.prompt_format)
-    if not chat:
-        del made["model"]["prompt_format"], made["model"]["system_prompt"]
+    if not chat:  # plain text is the same in every format, and an answer ends where its format ends a turn
+        del made["model"]["system_prompt"]
+        made["model"]["end_of_turn"] = prompts.FORMATS[made["model"].pop("prompt_format")].end_of_turn
     return {
         "version": VERSION,
         "wording": question_prompts.VERSION,
