@@ -256,10 +256,11 @@ def test_a_question_of_two_benchmarks_is_pooled_once_as_the_first_one_asks_it(st
 
 def test_one_benchmark_under_two_names_is_no_pool(store):
     good = [True] * 40
-    same = together(store, {"four": (good, good), "five": (good, good)}, dict.fromkeys(["four", "five"], [f"{n}?" for n in range(40)]))  # fmt: skip
+    texts = {name: [f"{n}?" for n in range(40)] for name in ("four", "five")}
+    same = together(store, {"four": (good, good), "five": (good, good)}, texts)
     assert f"delta/{pooled.PLACE}" not in same["figures"]
     guessing = [True] * 20 + [False] * 20
-    texts = {name: [f"{n}?" for n in range(40)] for name in ("four", "five")} | {"other": [f"o{n}" for n in range(40)]}
+    texts["other"] = [f"o{n}" for n in range(40)]
     report = together(store, {"four": (guessing, guessing), "five": (good, good), "other": (good, good)}, texts)
     assert report["figures"][f"delta/{pooled.PLACE}"]["of"] == ["five", "other"]
     assert report["figures"][f"delta/{pooled.PLACE}"]["n"] == 80
