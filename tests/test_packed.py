@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from medsafe_train.models import loglikelihood, packed
+from medsafe_train.models import loglikelihood, packed, prefix
 from medsafe_train.models.loglikelihood import Item
 
 SMALL = {
@@ -64,6 +64,29 @@ def test_every_family_that_is_packed(family):
 def test_others_are_not_packed_and_as_right(family, settings):
     loaded = made(family, **settings)
     assert not packed.possible(loaded.model) and far(loaded, given()) < 1e-4
+
+
+HYBRID = {"layer_types": ["conv", "full_attention", "conv"]}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(
+    "family, settings",
+    [("mamba", {}), ("rwkv", {"attention_hidden_size": 32}), ("lfm2", HYBRID), ("recurrent_gemma", {"lru_width": 32})],
+)
+def test_layers_with_a_state_of_their_own_share_no_beginning(monkeypatch, family, settings, kept):
+    """Known by what their configuration names, and, where that says nothing, by what the cache holds."""
+    loaded = made(family, **settings)
+    if not kept and family in ("mamba", "rwkv", "recurrent_gemma"):  # lfm2 cannot use such a cache
+        monkeypatch.setattr(prefix, "_attends_only", lambda model: True)
+    assert not packed.possible(loaded.model) and far(loaded, given()) < 1e-4
+
+
+@pytest.mark.parametrize("rope", ["dynamic", "longrope", "linear"])
+def test_frequencies_that_follow_the_longest_row_are_not_packed(rope):
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4, "original_max_position_embeddings": 256}
+    settings = {"rope_type": rope, "rope_theta": 10000.0, "factor": 2.0, **(factors if rope == "longrope" else {})}
+    assert packed.possible(made("llama", rope_parameters=settings).model) == (rope == "linear")
 
 
 def test_a_row_sees_no_other():

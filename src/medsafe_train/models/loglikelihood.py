@@ -66,18 +66,18 @@ def scored(
     loaded: Loaded, items: list[Item], batch_tokens: int, known: Container[str]
 ) -> Iterator[list[dict[str, Any]]]:
     """The same records, batch by batch, without those batches of which all is known."""
-    # The last token of a context is not shared: its logits are what is asked for.
-    begin = shared([item.context[:-1] for item in items])
-    rows = [row for item in items for row in _rows(item, len(begin))]
+    if all(item.id in known for item in items):
+        return
     numbers = {item.id: [len(option) for option in item.options] for item in items}
-    prefix = None
     attention = packed.attention(loaded.model, _fused(loaded.model))
     with attention, products.quick(loaded.model), folded(loaded.model), freed_memory_kept():
+        # The last token of a context is not shared: its logits are what is asked for.
+        prefix = prefilled(loaded.model, shared([item.context[:-1] for item in items]))
+        rows = [row for item in items for row in _rows(item, len(prefix))]
         for batch in _batches(rows, batch_tokens):
             found: dict[str, dict[int, float]] = {row.item: {} for row in batch}
             if all(id in known for id in found):
                 continue
-            prefix = prefix or prefilled(loaded.model, begin)
             for row, values in zip(batch, _score_or_halve(loaded, batch, prefix), strict=True):
                 found[row.item] |= values
             yield [

@@ -9,14 +9,20 @@ from typing import Any
 # In these families attention alone looks from one position at another, and it asks for nothing but a scale.
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 ATTENTION = "medsafe_packed"
+# Kinds of rotary positions whose frequencies depend on how long a row is.
+FOLLOWING = ("dynamic", "longrope")
 
 
 def possible(model: Any) -> bool:
-    """Whether rows can be packed for this model: not on a GPU, and not where attention sees a window only."""
+    """Whether rows can be packed for this model: not on a GPU, and not where attention sees a window only.
+
+    Nor where the frequencies of positions follow the longest row, which packing would make that of all.
+    """
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     windows = kinds != {"full_attention"} or getattr(config, "sliding_window", None)
-    return model.device.type == "cpu" and config.model_type in FAMILIES and not windows
+    ropes = (getattr(config, "rope_parameters", None) or {}).get("rope_type") in FOLLOWING
+    return model.device.type == "cpu" and config.model_type in FAMILIES and not windows and not ropes
 
 
 def logits(model: Any, rows: list[list[int]], beginning: list[tuple[Any, Any]], wanted: list[int]) -> Any:

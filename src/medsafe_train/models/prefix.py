@@ -7,6 +7,8 @@ from typing import Any
 
 # A shorter beginning is not worth the mask that attention to it takes.
 LEAST = 8
+# Layers whose keys and values are all that they remember; others carry a state along that is no part of a `Prefix`.
+KINDS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
 def shared(rows: list[list[int]]) -> list[int]:
@@ -27,6 +29,10 @@ class Prefix:
 
     layers: list[tuple[Any, Any]]
 
+    def __len__(self) -> int:
+        """Its tokens."""
+        return int(self.layers[0][0].shape[-2]) if self.layers else 0
+
     def cache(self) -> Any:
         """A cache to go on from, for any number of rows; None without a beginning.
 
@@ -37,8 +43,11 @@ class Prefix:
 
 
 def prefilled(model: Any, ids: list[int]) -> Prefix:
-    """A beginning, passed through the model as it is now (its adapter on or off)."""
-    if not ids:
+    """A beginning, passed through the model as it is now (its adapter on or off).
+
+    Empty where keys and values are not all that a layer remembers (state-space, recurrent and hybrid models).
+    """
+    if not ids or not _attends_only(model):
         return Prefix([])
     import torch
     from transformers import DynamicCache
@@ -46,7 +55,18 @@ def prefilled(model: Any, ids: list[int]) -> Prefix:
     cache: Any = DynamicCache()
     with torch.inference_mode():
         model(torch.tensor([ids], device=model.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return Prefix([(layer.keys, layer.values) for layer in cache.layers])
+    layers = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers]
+    whole = len(layers) == model.config.get_text_config().num_hidden_layers
+    return Prefix(layers if whole and all(_holds(keys, len(ids)) for keys, _ in layers) else [])
+
+
+def _attends_only(model: Any) -> bool:
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ()
+    return not model._is_stateful and KINDS.issuperset(kinds)
+
+
+def _holds(keys: Any, length: int) -> bool:
+    return keys is not None and keys.dim() == 4 and keys.shape[-2] == length
 
 
 def _cache(layers: list[tuple[Any, Any]]) -> Any:
