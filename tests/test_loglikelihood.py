@@ -1,5 +1,6 @@
 """Log-likelihoods of options: equal to one forward pass an option, whatever is shared, batched, killed or switched off."""
 
+import copy
 import json
 import random
 
@@ -131,6 +132,53 @@ def test_base_and_adapter_are_one_loaded_model(reference, adapter, tmp_path):
     assert load(reference).model is tuned.model
     assert scored(load(reference), given, 256, tmp_path / "again") == base != after
     assert load(reference, adapter) is tuned and scored(tuned, given, 256, tmp_path / "tuned") == after
+
+
+ON_HEAD = {
+    "replaced": {"modules_to_save": ["lm_head"]},
+    "added to": {"target_modules": ["q_proj", "lm_head"]},
+    "added to, with a bias": {"target_modules": ["q_proj", "lm_head"], "lora_bias": True},
+}
+
+
+@pytest.fixture(params=sorted(ON_HEAD))
+def head_adapter(request, change, tmp_path):
+    """An adapter that changes the vocabulary's matrix."""
+    from peft import LoraConfig, get_peft_model
+
+    from medsafe_train.models.load import load_base
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, init_lora_weights=False, **{"target_modules": ["q_proj"], **ON_HEAD[request.param]})
+    model = get_peft_model(load_base(change(dtype="bfloat16")), config)
+    if request.param == "replaced":
+        torch.nn.init.normal_(model.get_output_embeddings().weight, std=0.05)
+    model.save_pretrained(tmp_path / "head")
+    return tmp_path / "head"
+
+
+def test_a_head_with_an_adapter_is_read_in_float32_too(change, head_adapter, tmp_path):
+    """Near the same head in a model that is all float32 behind it, and the base beneath equals the base alone."""
+    model, given = change(dtype="bfloat16"), items(count=6, options=40)
+    base = scored(load(model), given, 512, tmp_path / "base")
+    tuned = load(model, head_adapter)
+    found = scored(tuned, given, 512, tmp_path / "tuned")
+    head, seen = tuned.model.get_output_embeddings(), []
+    for item in given:
+        hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        with torch.inference_mode():
+            tuned.model(torch.tensor([item.context]))
+        hook.remove()
+    assert load(model) is tuned and scored(load(model), given, 512, tmp_path / "again") == base
+    load(model, head_adapter)
+    exact = copy.deepcopy(head).float()
+    for item, hidden in zip(given, seen, strict=True):
+        with torch.inference_mode():
+            chances = exact(hidden[:, -1:].float())[0, -1].log_softmax(-1)
+        expected = [float(chances[option[0]]) for option in item.options]
+        values = found[item.id]["loglikelihoods"]
+        assert len(set(values)) == len({option[0] for option in item.options})
+        assert values == pytest.approx(expected, abs=0.02)
 
 
 def test_an_adapter_is_folded_in_and_leaves_the_weights_as_they_were(reference, adapter, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medsafe_train.models import packed, products
+from medsafe_train.models import head, packed, products
 from medsafe_train.models.folded import folded
 from medsafe_train.models.memory import freed_memory_kept
 from medsafe_train.models.prefix import Prefix, prefilled, shared
@@ -15,9 +15,6 @@ from medsafe_train.models.prefix import Prefix, prefilled, shared
 if TYPE_CHECKING:  # benchmarks/qa_gpu.py runs this where there is little more than torch, transformers and peft
     from medsafe_train.artifacts import Ledger
     from medsafe_train.models.load import Loaded
-
-# So many rows of the vocabulary's matrix are turned into float32 at a time.
-VOCABULARY_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -181,23 +178,13 @@ def _fused(model: Any) -> str:
 @contextmanager
 def _logits_at(model: Any, rows: list[int], places: list[int]) -> Iterator[None]:
     """Inside, the model's last matrix sees these positions alone and answers in float32."""
-    head = model.get_output_embeddings()
+    last = model.get_output_embeddings()
     hooks = [
-        head.register_forward_pre_hook(lambda _, inputs: (inputs[0][rows, places], *inputs[1:])),
-        head.register_forward_hook(lambda head, inputs, logits: _in_float32(head, inputs[0], logits)),
+        last.register_forward_pre_hook(lambda _, inputs: (inputs[0][rows, places], *inputs[1:])),
+        last.register_forward_hook(lambda last, inputs, logits: head.in_float32(last, inputs[0], logits)),
     ]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _in_float32(head: Any, hidden: Any, logits: Any) -> Any:
-    import torch
-
-    if logits.dtype == torch.float32 or type(head) is not torch.nn.Linear:
-        return logits.float()
-    parts = [hidden.float() @ rows.float().T for rows in head.weight.split(VOCABULARY_ROWS)]
-    found = torch.cat(parts, dim=-1)
-    return found if head.bias is None else found + head.bias.float()
