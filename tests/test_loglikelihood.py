@@ -3,12 +3,13 @@
 import copy
 import json
 import random
+import shutil
 
 import pytest
 import torch
 
 from medsafe_train.artifacts import Ledger
-from medsafe_train.models import folded, loglikelihood, packed, prefix
+from medsafe_train.models import divergence, folded, loglikelihood, packed, prefix
 from medsafe_train.models.load import load
 from medsafe_train.models.loglikelihood import Item
 
@@ -132,6 +133,36 @@ def test_base_and_adapter_are_one_loaded_model(reference, adapter, tmp_path):
     assert load(reference).model is tuned.model
     assert scored(load(reference), given, 256, tmp_path / "again") == base != after
     assert load(reference, adapter) is tuned and scored(tuned, given, 256, tmp_path / "tuned") == after
+
+
+@pytest.mark.parametrize("bias", ["none", "lora_only", "all"])
+def test_the_base_beneath_an_adapter_with_biases_of_its_own_is_the_base(change, tmp_path, bias):
+    """Beside the answers, the divergence from it: of both, what two models in memory say."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    folder = tmp_path / "qwen"
+    shutil.copytree(change().folder, folder)
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    torch.manual_seed(2)
+    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=1024, num_key_value_heads=2, **sizes))
+    model.save_pretrained(folder)
+    model = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj"], bias=bias, init_lora_weights=False))
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and "bias" in name:
+            torch.nn.init.normal_(weight)
+    model.save_pretrained(tmp_path / "adapter")
+    base, given = change(folder=str(folder)), items(count=4)
+    expected, kept = scored(load(base), given, 256, tmp_path / "base"), load(base)
+    tuned = load(base, tmp_path / "adapter")
+    assert scored(tuned, given, 256, tmp_path / "tuned") != expected
+    moved = Ledger(tmp_path / "moved")
+    divergence.measure(tuned, [("a", [5, 6], [7, 8, 9])], moved, "")
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    with torch.inference_mode():
+        one, other = (m.model(ids).logits[0, 1:-1].log_softmax(-1) for m in (kept, tuned))
+    assert moved.records["a"]["kl"] == pytest.approx(float((one.exp() * (one - other)).sum(-1).mean()), rel=1e-3)
+    assert scored(load(base), given, 256, tmp_path / "again") == expected
 
 
 ON_HEAD = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from medsafe_train import progress
 from medsafe_train.artifacts import Ledger
-from medsafe_train.models.load import Loaded
+from medsafe_train.models.load import Loaded, without_adapter
 
 # Rows of both models' logits over the vocabulary at a time, in tokens of answers.
 ROWS_TOKENS = 1024
@@ -57,7 +57,7 @@ def _batch(loaded: Loaded, batch: list[tuple[str, list[int], list[int]]]) -> lis
 
     with torch.inference_mode():
         adapted = chances()
-        with loaded.model.disable_adapter():
+        with without_adapter(loaded):
             base = chances()
         divergence = (base.exp() * (base - adapted)).sum(-1)
     return [float(divergence[n, -len(answer) :].mean()) for n, (_, _, answer) in enumerate(batch)]

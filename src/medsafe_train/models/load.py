@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ class Loaded:
     model: Any
     tokenizer: Any
     stop_ids: tuple[int, ...]
+    biases: tuple[tuple[Any, Any], ...] = ()
+    """layers whose bias an adapter has put its own in place of, and their base's: switching it off does not bring them back"""
 
 
 # The model that was loaded last: stages that follow each other share it, and there is never a second one in memory.
@@ -29,7 +33,7 @@ def load(reference: ModelReference, adapter: Path | None = None, merged_at: floa
     """The model in evaluation mode; `adapter` is a folder that PEFT wrote, `merged_at` the strength at which it is folded in.
 
     A base model is not loaded again where it is in memory beneath an adapter: with that switched off, its answers are the
-    base model's to the bit.
+    base model's to the bit. Not beneath one that has trained biases, which stay in place.
     """
     key = (reference, adapter, merged_at)
     if adapter is None and (beneath := _beneath(reference)):
@@ -41,10 +45,9 @@ def load(reference: ModelReference, adapter: Path | None = None, merged_at: floa
         release()
         tokenizer = load_tokenizer(reference)
         model = load_base(reference)
+        biases: tuple[tuple[Any, Any], ...] = ()
         if adapter is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, str(adapter))
+            model, biases = _with_adapter(model, adapter)
         if merged_at is not None:
             from peft.helpers import rescale_adapter_scale
 
@@ -57,7 +60,7 @@ def load(reference: ModelReference, adapter: Path | None = None, merged_at: floa
         if adapter is not None and merged_at is None:
             model.get_base_model().generation_config = own
         model.get_output_embeddings().register_forward_pre_hook(_contiguous)
-        _last[key] = Loaded(model.eval(), tokenizer, stops)
+        _last[key] = Loaded(model.eval(), tokenizer, stops, biases)
     if adapter is not None and merged_at is None:
         _last[key].model.base_model.enable_adapter_layers()
     return _last[key]
@@ -65,9 +68,35 @@ def load(reference: ModelReference, adapter: Path | None = None, merged_at: floa
 
 def _beneath(reference: ModelReference) -> Loaded | None:
     for (other, adapter, merged_at), loaded in _last.items():
-        if other == reference and adapter is not None and merged_at is None:
+        if other == reference and adapter is not None and merged_at is None and not loaded.biases:
             return loaded
     return None
+
+
+def _with_adapter(model: Any, adapter: Path) -> tuple[Any, tuple[tuple[Any, Any], ...]]:
+    """The model with its adapter, and of the biases that the adapter has changed the layer and the base's own."""
+    import torch
+    from peft import PeftModel
+
+    layers = [layer for layer in model.modules() if isinstance(getattr(layer, "bias", None), torch.nn.Parameter)]
+    own = [layer.bias.detach().clone() for layer in layers]
+    model = PeftModel.from_pretrained(model, str(adapter))
+    pairs = zip(layers, own, strict=True)
+    return model, tuple((layer, bias) for layer, bias in pairs if not torch.equal(layer.bias, bias))
+
+
+@contextmanager
+def without_adapter(loaded: Loaded) -> Iterator[None]:
+    """Inside, the model answers as its base does, whatever its adapter has changed."""
+    trained = [layer.bias.data for layer, _ in loaded.biases]
+    with loaded.model.disable_adapter():
+        for layer, own in loaded.biases:
+            layer.bias.data = own
+        try:
+            yield
+        finally:
+            for (layer, _), bias in zip(loaded.biases, trained, strict=True):
+                layer.bias.data = bias
 
 
 def _contiguous(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
