@@ -3,7 +3,7 @@
 import pytest
 
 from medsafe_train import prompts
-from medsafe_train.config import MedicalQASettings, QuestionPrompt
+from medsafe_train.config import MedicalQASettings, QuestionPrompt, UserError
 from medsafe_train.models.load import load_tokenizer
 from medsafe_train.question_prompts import as_chat, ask, question_text, reference_ids
 from medsafe_train.sources.questions import Benchmark, Question
@@ -86,6 +86,43 @@ def test_question_tokens_join_to_the_whole(tokenizer):
 def test_reference_text_is_the_long_answer_or_the_abstract_or_the_right_option(tokenizer, question, before, text):
     context, ids = reference_ids(tokenizer, benchmark("medqa"), question)
     assert (tokenizer.decode(context), tokenizer.decode(ids)) == (before, text)
+
+
+@pytest.fixture
+def ending(reference):
+    """A tokenizer that adds BOS and EOS by itself, as `add_eos_token: true` has it."""
+    from tokenizers.processors import TemplateProcessing
+
+    found = load_tokenizer(reference)
+    end = found.eos_token
+    specials = [("<|system|>", found.convert_tokens_to_ids("<|system|>")), (end, found.eos_token_id)]
+    found.backend_tokenizer.post_processor = TemplateProcessing(single=f"<|system|> $A {end}", special_tokens=specials)
+    return found
+
+
+def test_an_end_that_a_tokenizer_adds_is_no_part_of_question_or_option(tokenizer, ending):
+    begins = [tokenizer.convert_tokens_to_ids("<|system|>")]
+    assert ending("x")["input_ids"][-1] == ending.eos_token_id
+    plain, found = (ask(t, benchmark("medqa"), HEART, [EYE], chat=False) for t in (tokenizer, ending))
+    assert found.context == begins + plain.context and found.options == plain.options
+    (before, text), (other, same) = (reference_ids(t, benchmark("medqa"), STUDY) for t in (tokenizer, ending))
+    assert (other, same) == (begins + before, text)
+    (before, text), (other, same) = (prompts.plain_ids(t, "Why?", "So.") for t in (tokenizer, ending))
+    assert (other, same) == (begins + before, text)
+
+
+def test_options_that_cannot_be_told_apart_are_refused(tokenizer, monkeypatch):
+    same = Question("7", "Which?", ("Eye", "Eye"), 0)
+    for chat in (True, False):
+        with pytest.raises(UserError, match=r"^mine 7: all options have the same tokens \(\[.*leave the benchmark out"):
+            ask(tokenizer, benchmark("cloze"), same, [], chat=chat)
+    whole = prompts.text_ids  # and a tokenizer that drops a space at the end
+    monkeypatch.setattr(prompts, "text_ids", lambda tokenizer, text: whole(tokenizer, text.rstrip()))
+    for chat in (True, False):
+        with pytest.raises(UserError, match=r"^mine 8: option 2 has no tokens"):
+            ask(tokenizer, benchmark("cloze"), Question("8", "Which?", ("Eye", ""), 0), [], chat=chat)
+    with pytest.raises(UserError, match=r"^mine 9: its text has no tokens"):
+        reference_ids(tokenizer, benchmark("cloze"), Question("9", "Which?", ("",), 0))
 
 
 def test_auto_asks_in_the_format_that_a_model_was_tuned_in():

@@ -173,8 +173,20 @@ def training_ids(
 def plain_ids(tokenizer: Any, request: str, response: str) -> tuple[list[int], list[int]]:
     """The tokens of a request as plain text, the way questions are asked, and of a response without an end."""
     text = f"Question: {_plain(tokenizer, request)}\nAnswer:"
-    context = tokenizer(text)["input_ids"]
-    return context, tokenizer(f"{text} {_plain(tokenizer, response)}")["input_ids"][len(context) :]
+    context = text_ids(tokenizer, text)
+    return context, text_ids(tokenizer, f"{text} {_plain(tokenizer, response)}")[len(context) :]
+
+
+def text_ids(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of plain text, with what the tokenizer puts before it by itself (BOS) and without what it puts behind it (EOS)."""
+    ids = tokenizer(text)["input_ids"]
+    return ids[: len(ids) - _added_behind(tokenizer)]
+
+
+def _added_behind(tokenizer: Any) -> int:
+    whole, bare = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (True, False))
+    starts = [n for n in range(len(whole)) if whole[n : n + len(bare)] == bare]
+    return len(whole) - len(bare) - starts[0] if starts else 0
 
 
 def _continuation(tokenizer: Any, text: str, ids: list[int], more: str) -> list[int]:

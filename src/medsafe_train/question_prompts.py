@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsafe_train import artifacts, prompts
-from medsafe_train.config import MedicalQASettings, QuestionPrompt
+from medsafe_train.config import MedicalQASettings, QuestionPrompt, UserError
 from medsafe_train.sources.question_rows import DECISIONS, LETTERS
 from medsafe_train.sources.questions import Benchmark, Question
 
@@ -70,7 +70,8 @@ def ask(
 
     As plain text, tokens are split where the question's own end, and BOS is added where the tokenizer adds it by itself, as
     lm-evaluation-harness does. As a conversation (`chat`), each worked example is a turn. What would pass `longest` tokens
-    loses worked examples, the first ones first, and never a part of the question.
+    loses worked examples, the first ones first, and never a part of the question. Raises UserError for options that the
+    tokenizer cannot tell apart.
     """
     wording = [question_text(benchmark.style, one) for one in (*shots, question)]
     turns = [(text, options[shot.answer]) for shot, (text, options) in zip(shots, wording, strict=False)]
@@ -80,7 +81,19 @@ def ask(
             return _as_conversation(tokenizer, benchmark.description, shown, *wording[-1], system_prompt)
         return _as_text(tokenizer, benchmark.description, shown, *wording[-1])
 
-    return _fitting(worded, turns, longest)
+    asked = _fitting(worded, turns, longest)
+    _check_apart(asked.options, f"{benchmark.name} {question.id}")
+    return asked
+
+
+def _check_apart(options: list[list[int]], what: str) -> None:
+    if [] in options:
+        wrong = f"option {options.index([]) + 1} has no tokens"
+    elif len(options) > 1 and all(option == options[0] for option in options):
+        wrong = f"all options have the same tokens ({options[0]})"
+    else:
+        return
+    raise UserError(f"{what}: {wrong} with this model's tokenizer: leave the benchmark out, or correct the tokenizer")
 
 
 def _fitting(
@@ -168,8 +181,8 @@ def _as_text(
 ) -> tuple[list[int], list[list[int]]]:
     description = f"{description}\n\n" if description else ""
     text = description + "".join(f"{asked}{answer}\n\n" for asked, answer in turns) + text
-    context = tokenizer(text)["input_ids"]
-    return context, [tokenizer(text + option)["input_ids"][len(context) :] for option in options]
+    context = prompts.text_ids(tokenizer, text)
+    return context, [prompts.text_ids(tokenizer, text + option)[len(context) :] for option in options]
 
 
 def _as_conversation(
@@ -202,5 +215,10 @@ def reference_ids(tokenizer: Any, benchmark: Benchmark, question: Question) -> t
         before, text = "Abstract:", question.context
     else:
         before, text = question_text("cloze", question)[0], question.options[question.answer]
-    context = tokenizer(before)["input_ids"]
-    return context, tokenizer(f"{before} {text.strip()}")["input_ids"][len(context) :]
+    context = prompts.text_ids(tokenizer, before)
+    ids = prompts.text_ids(tokenizer, f"{before} {text.strip()}")[len(context) :]
+    if not ids:
+        raise UserError(
+            f"{benchmark.name} {question.id}: its text has no tokens with this model's tokenizer: leave the benchmark out"
+        )
+    return context, ids

@@ -124,7 +124,7 @@ def input_ids(tokenizer: Any, wording: str | None, request: str, answer: str) ->
     text = filled(wording, request, answer)
     # A wording that spells its own beginning is complete; else the tokenizer adds what it always adds.
     begins = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-    return tokenizer(text, add_special_tokens=not begins)["input_ids"]
+    return tokenizer(text, add_special_tokens=False)["input_ids"] if begins else prompts.text_ids(tokenizer, text)
 
 
 def verdicts(
