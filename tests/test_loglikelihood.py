@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from medsafe_train.artifacts import Ledger
+from medsafe_train.config import UserError
 from medsafe_train.models import divergence, folded, loglikelihood, packed, prefix
-from medsafe_train.models.load import load
+from medsafe_train.models.load import load, release
 from medsafe_train.models.loglikelihood import Item
 
 
@@ -99,6 +100,18 @@ def test_bfloat16_is_read_in_float32(change, tmp_path):
             logits = loaded.model(torch.tensor([item.context])).logits[0, -1]
             ties += len({float(logits[option[0]]) for option in item.options}) < different[item.id]
     assert ties > 5
+
+
+def test_numbers_that_overflow_are_told_with_the_question(change, tmp_path):
+    loaded = load(change(dtype="float16"))
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight[7] = float("inf")
+    given = [Item("fine", [5, 6], [[8], [9]]), Item("mine 3", [5, 6, 7], [[8], [9]])]
+    with pytest.raises(
+        UserError, match=r"^question mine 3: .* is nan, .* in float16: use model.dtype=bfloat16 or float32"
+    ):
+        scored(loaded, given, 1, tmp_path / "x")
+    release()
 
 
 def test_batch_sizes_do_not_flip_choices(change, tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from medsafe_train.config import UserError
 from medsafe_train.models import head, packed, products
 from medsafe_train.models.folded import folded
 from medsafe_train.models.memory import freed_memory_kept
@@ -76,11 +78,21 @@ def scored(
             if all(id in known for id in found):
                 continue
             for row, values in zip(batch, _score_or_halve(loaded, batch, prefix), strict=True):
+                _check_finite(row.item, values, loaded.model.dtype)
                 found[row.item] |= values
             yield [
                 {"id": id, "loglikelihoods": [values[n] for n in range(len(values))], "tokens": numbers[id]}
                 for id, values in found.items()
             ]
+
+
+def _check_finite(id: str, values: dict[int, float], dtype: Any) -> None:
+    wrong = next((value for value in values.values() if not math.isfinite(value)), None)
+    if wrong is not None:
+        raise UserError(
+            f"question {id}: the log-likelihood of an option is {wrong}, as the model's numbers overflow in "
+            f"{str(dtype).removeprefix('torch.')}: use model.dtype=bfloat16 or float32"
+        )
 
 
 def _rows(item: Item, begin: int) -> list[_Row]:
