@@ -28,6 +28,16 @@ def test_layers_compute_so_inside_and_are_themselves_outside(reference, monkeypa
     assert len(seen) == len(linear) and not any("forward" in vars(m) for m in linear)
 
 
+def test_a_layers_own_forward_is_kept_and_two_may_be_open():
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    layers[0].forward = own = lambda inputs: inputs
+    first, second = products.quick(layers), products.quick(layers)
+    first.__enter__(), second.__enter__()
+    assert layers[0].forward is own and "forward" in vars(layers[1])
+    first.__exit__(None, None, None), second.__exit__(None, None, None)
+    assert layers[0].forward is own and "forward" not in vars(layers[1])
+
+
 @pytest.mark.parametrize("why", ["bfloat16", "not built in", "switched off"])
 def test_where_it_cannot_be_nothing_changes(monkeypatch, why):
     layer = torch.nn.Linear(4, 4, dtype=torch.bfloat16 if why == "bfloat16" else torch.float32)
