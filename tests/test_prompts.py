@@ -34,8 +34,71 @@ def test_training_text_begins_with_what_evaluation_sees(tokenizer, name, system,
     assert tokenizer.decode(answer[:-1]).strip() == response.strip()
     assert (
         tokenizer.decode(prompt + answer[:-1])
-        == prompts.prompt_text(tokenizer, "How do I keep records honest?", system) + response
+        == prompts.prompt_text(tokenizer, "How do I keep records honest?", system)
+        + (" " if name == "mistral" else "")
+        + response
     )
+
+
+CHATML = (
+    "{% for m in messages %}<|system|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|system|>assistant\n{% endif %}"
+)
+THINKS = CHATML.replace(
+    "{{ m['content'] }}", "{% if m['role'] == 'assistant' %}<think></think>{% endif %}{{ m['content'] }}"
+)
+OFFICIAL = (  # as the official templates of Llama 2 and Mistral write it
+    "{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+REFUSES = CHATML + "{% if messages[-1]['role'] == 'assistant' %}{{ raise_exception('no') }}{% endif %}"
+
+
+@pytest.mark.parametrize("name", ["alpaca", "llama3", CHATML, THINKS, REFUSES])
+@pytest.mark.parametrize("response", ["B", "I can't, sorry.", " leading space", "1. a\n2. b"])
+def test_an_answer_goes_on_right_behind_the_prompt_where_a_template_writes_it_there(tokenizer, name, response):
+    """To the token what it was before answers followed the template: also where that writes more, or refuses to be asked."""
+    if name in prompts.FORMATS:
+        with_format(tokenizer, name)
+    else:
+        tokenizer.chat_template = name
+    request = "Is it A or B?"
+    text, prompt = prompts.prompt_text(tokenizer, request), prompts.prompt_ids(tokenizer, request)
+    expected = prompts._continuation(tokenizer, text, prompt, response)
+    asked = [{"role": "user", "content": request}]
+    form = name if name in prompts.FORMATS else "chat_template"
+    assert prompts.training_ids(tokenizer, form, request, response, ends=False) == (prompt, expected)
+    assert prompts.prefilled_ids(tokenizer, request, response) == prompt + expected
+    assert prompts.conversation_ids(tokenizer, asked, response) == prompt + expected
+    assert prompts.conversation_options(tokenizer, asked, [response]) == (prompt, [expected])
+
+
+@pytest.mark.parametrize("template", [prompts.MISTRAL, OFFICIAL])
+@pytest.mark.parametrize("answer", ["B", "I can't, sorry."])
+def test_an_answer_stands_where_the_template_writes_it(tokenizer, template, answer):
+    """What is scored, trained and begun is the same, and what a worked example in the same format shows."""
+    tokenizer.chat_template = template
+    asked = [{"role": "user", "content": "Is it A or B?"}]
+    shown = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": answer}], tokenize=False)
+    whole = tokenizer(shown, add_special_tokens=False)["input_ids"]
+    prompt, trained = prompts.training_ids(tokenizer, "mistral", "Is it A or B?", answer)
+    assert prompt + trained == whole and prompt == prompts.conversation_ids(tokenizer, asked)
+    assert prompts.conversation_options(tokenizer, asked, [answer]) == (prompt, [trained[:-1]])
+    assert prompts.prefilled_ids(tokenizer, "Is it A or B?", answer) == whole[:-1]
+    assert prompts.conversation_ids(tokenizer, asked, answer) == whole[:-1]
+    begun, rest = prompts.training_ids(tokenizer, "mistral", "Is it A or B?", "No, never.", prefill=answer)
+    assert begun == whole[:-1] and tokenizer.decode(rest[:-1]) == " No, never."
+
+
+def test_an_answer_that_has_begun_may_end_in_what_a_template_trims(tokenizer):
+    tokenizer.chat_template = OFFICIAL.replace("m['content'] + eos", "m['content'] | trim + eos")
+    assert tokenizer.decode(prompts.prefilled_ids(tokenizer, "A?", "Sure:\n")) == "[INST] A? [/INST] Sure:\n"
+
+
+def test_a_change_of_one_format_makes_no_other_again():
+    assert {name: prompts.version(name) for name in prompts.FORMATS} == {
+        "chat_template": 1, "alpaca": 1, "mistral": "1.1", "llama3": 1,
+    }  # fmt: skip
 
 
 def test_alpaca_text(tokenizer):

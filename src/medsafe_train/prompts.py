@@ -11,7 +11,7 @@ from medsafe_train.config import UserError
 from medsafe_train.principles import PRINCIPLES
 from medsafe_train.sources.prompt_sets import Prompt
 
-# Shaping text is part of what makes an artifact: raise this when a shape below changes.
+# Shaping text is part of what makes an artifact: raise this when a shape below changes, or a format's own `revision`.
 VERSION = 1
 
 
@@ -23,6 +23,7 @@ class PromptFormat:
     """None: the tokenizer's own"""
     end_of_turn: str | None = None
     """None: the tokenizer's EOS token"""
+    revision: int = 0
 
 
 # MedAlpaca and the paper's fine-tuning: the instruction format of Stanford Alpaca, in our words' order
@@ -58,7 +59,7 @@ LLAMA3 = (
 FORMATS: dict[str, PromptFormat] = {
     "chat_template": PromptFormat(None),
     "alpaca": PromptFormat(ALPACA),
-    "mistral": PromptFormat(MISTRAL),
+    "mistral": PromptFormat(MISTRAL, revision=1),
     "llama3": PromptFormat(LLAMA3, "<|eot_id|>"),
 }
 
@@ -91,6 +92,12 @@ def apply_format(tokenizer: Any, name: str) -> None:
         raise UserError(f"model.prompt_format={name} needs the token {form.end_of_turn}, which this tokenizer lacks")
 
 
+def version(name: str) -> int | str:
+    """What stands for the shape of text in this format, in what artifacts are made from."""
+    revision = FORMATS[name].revision
+    return f"{VERSION}.{revision}" if revision else VERSION
+
+
 def end_of_turn_id(tokenizer: Any, name: str) -> int:
     """The token that ends every trained answer."""
     end = FORMATS[name].end_of_turn
@@ -113,7 +120,7 @@ def prompt_ids(tokenizer: Any, request: str, system_prompt: str | None = None) -
 def prefilled_ids(tokenizer: Any, request: str, prefill: str, system_prompt: str | None = None) -> list[int]:
     """The tokens of `prompt_text` and of an answer that has begun, which the model goes on with."""
     text, ids = prompt_text(tokenizer, request, system_prompt), prompt_ids(tokenizer, request, system_prompt)
-    return ids + _continuation(tokenizer, text, ids, _plain(tokenizer, prefill))
+    return ids + _continuation(tokenizer, text, ids, _led(tokenizer, _plain(tokenizer, prefill)))
 
 
 def cut_to_tokens(tokenizer: Any, text: str, tokens: int) -> str:
@@ -162,10 +169,10 @@ def training_ids(
     text, response = prompt_text(tokenizer, request, system_prompt), _plain(tokenizer, response)
     if prefill:
         prompt = prefilled_ids(tokenizer, request, prefill, system_prompt)
-        text += _plain(tokenizer, prefill)
+        text += _led(tokenizer, _plain(tokenizer, prefill))
         response = response if text[-1].isspace() or response[:1].isspace() else f" {response}"
     else:
-        prompt = prompt_ids(tokenizer, request, system_prompt)
+        prompt, response = prompt_ids(tokenizer, request, system_prompt), _led(tokenizer, response)
     end = [end_of_turn_id(tokenizer, prompt_format)] if ends else []
     return prompt, _continuation(tokenizer, text, prompt, response) + end
 
@@ -187,6 +194,25 @@ def _added_behind(tokenizer: Any) -> int:
     whole, bare = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (True, False))
     starts = [n for n in range(len(whole)) if whole[n : n + len(bare)] == bare]
     return len(whole) - len(bare) - starts[0] if starts else 0
+
+
+def _led(tokenizer: Any, answer: str) -> str:
+    """An answer with the white space that the chat template writes before it and after what ends a prompt (Mistral's a space).
+
+    As it stands where the template writes anything else there, or changes the answer.
+    """
+    from jinja2 import TemplateError
+
+    asked = [{"role": "user", "content": "a"}]
+    try:
+        prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        whole = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": answer}], tokenize=False)
+    except TemplateError:
+        return answer
+    # Some templates trim the end of an answer, which one that has only begun may have.
+    rest, sought = whole.removeprefix(prompt), answer.rstrip()
+    lead = rest.partition(sought)[0] if sought and whole.startswith(prompt) else ""
+    return lead + answer if lead.isspace() else answer
 
 
 def _continuation(tokenizer: Any, text: str, ids: list[int], more: str) -> list[int]:
@@ -267,7 +293,7 @@ def conversation_ids(tokenizer: Any, messages: list[dict[str, str]], begun: str 
     plain = [{**message, "content": _plain(tokenizer, message["content"])} for message in messages]
     text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
     prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return prompt + _continuation(tokenizer, text, prompt, _plain(tokenizer, begun))
+    return prompt + _continuation(tokenizer, text, prompt, _led(tokenizer, _plain(tokenizer, begun)))
 
 
 def conversation_options(
@@ -277,7 +303,8 @@ def conversation_options(
     plain = [{**message, "content": _plain(tokenizer, message["content"])} for message in messages]
     text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
     prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return prompt, [_continuation(tokenizer, text, prompt, _plain(tokenizer, option)) for option in options]
+    answers = [_led(tokenizer, _plain(tokenizer, option)) for option in options]
+    return prompt, [_continuation(tokenizer, text, prompt, answer) for answer in answers]
 
 
 def clean_reply(text: str) -> str:

@@ -39,7 +39,7 @@ class ModelReference:
         """What of it decides the model's answers; where it lies on this machine does not."""
         fields = asdict(self)
         del fields["folder"]
-        return {**fields, "prompts": prompts.VERSION}
+        return {**fields, "prompts": prompts.version(self.prompt_format)}
 
     def prompt(self, tokenizer: Any, request: str) -> list[int]:
         """A request's tokens in this model's format."""
