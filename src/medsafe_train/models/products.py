@@ -12,8 +12,11 @@ def quick(model: Any) -> Iterator[None]:
     """Inside, the linear layers that `possible` names compute with `linear`; no gradients."""
     import torch
 
+    # What has a forward of its own keeps it: another's, or this one's, where two scorings are open.
     layers: list[Any] = [
-        module for module in model.modules() if type(module) is torch.nn.Linear and possible(module.weight)
+        module
+        for module in model.modules()
+        if type(module) is torch.nn.Linear and possible(module.weight) and "forward" not in vars(module)
     ]
     for layer in layers:
         layer.forward = _forward(layer)  # hides the class's own, until it is deleted
