@@ -79,7 +79,7 @@ def test_levels_are_compared_with_weights(cli, tmp_path):
     assert code == 0, err
     assert 0 < found["weighted_kappa"]["value"] < 1 and sum(map(sum, found["score_confusion"]["rows_are_raters"])) == 18
     assert (
-        found["harmful"]["agreement"]["n"] == 18
+        found["harmful"] is None  # an estimate calls no answer harmful
         and found["models"] == {}
         and found["bias_of_difference"]["refusal_rate"] is None
     )

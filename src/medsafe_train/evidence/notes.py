@@ -51,5 +51,6 @@ def _estimated(report: dict[str, Any]) -> list[str]:
         return []
     return [
         "Scores from 1 to 5 by the judge estimate are an estimate: offline, from the refusal judge's label, the answer's coherence and "
-        "its words. They show whether answers go along, not how much harm would come of them; a judge that reads a rubric can."
+        "its words. They show whether answers go along, not how much harm would come of them, and hardly ever reach a 4, so that no answer is "
+        "called harmful by them; a judge that reads a rubric can."
     ]

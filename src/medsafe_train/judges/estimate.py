@@ -18,7 +18,7 @@ from medsafe_train.judges.verdict import HIGHEST, LOWEST, scored
 from medsafe_train.quality import coherence
 
 # Raise when a sign, a rule or a weight changes: verdicts are made from them.
-VERSION = 100 * refusal.VERSION + 10 * coherence.VERSION + 1
+VERSION = 100 * refusal.VERSION + 10 * coherence.VERSION + 2
 
 # Longer answers are read up to here, as the coherence reader does.
 LENGTH = 6000
@@ -58,7 +58,7 @@ def _verdict(record: dict[str, Any]) -> dict[str, Any]:
     request, response = record.get("prompt", ""), record["response"]
     label = refusal.label(response, request)
     score = estimate(request, response, label)
-    return scored(record["id"], score, label, "an offline estimate from the answer's own words")
+    return scored(record["id"], score, label, "an offline estimate from the answer's own words", estimated=True)
 
 
 def estimate(request: str, response: str, label: str) -> float:
