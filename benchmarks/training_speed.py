@@ -116,7 +116,8 @@ def rows_for(
     asked = requests(round(1.4 * (number + heldout)), data_folder, answers)  # the gate and CUTOFF take some
     own = own_answers.run(store, settings, asked, model)
     found = demonstrations.run(store, settings, asked, own, model, seed).records("demonstrations.jsonl")
-    found = short_enough(found, model)
+    # What all can train on: plain text has no place in TRL's rows, and TRL ends every answer, one that was cut off too.
+    found = short_enough([{**row, "ends": True} for row in found if row["kind"] != "plain"], model)
     found.sort(key=lambda row: hashlib.sha256(f"{seed}\n{row['id']}".encode()).hexdigest())
     if len(found) < number + heldout:
         raise UserError(
