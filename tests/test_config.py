@@ -56,6 +56,12 @@ def test_mistakes_on_the_command_line_end_in_one_line(refused, arguments, words)
     [
         (["finetune.r=0"], ["finetune.r=0", "above 0"]),
         (["seed=-1"], ["seed=-1"]),
+        (["finetune.whole_answers=2"], ["finetune.whole_answers=2", "between 0 and 1"]),
+        (["finetune.whole_answers=0.5", "finetune.first_tokens=0"], ["finetune.whole_answers=0.5", "first_tokens=0"]),
+        (
+            ["finetune.refusal_weight=0.5", "finetune.self_distillation=false"],
+            ["refusal_weight=0.5", "self_distillation"],
+        ),
         (["finetune.mixed_updates=true", "finetune.packing=true"], ["finetune.mixed_updates", "finetune.packing"]),
         (["gate.criteria=[harm,charm]"], ["gate.criteria", "'charm'", "coverage"]),
         (["gate.capability_margin=0"], ["gate.capability_margin=0", "above 0"]),

@@ -446,7 +446,7 @@ def test_distillation_is_the_divergence_from_the_base(reference):
     settings = FinetuneSettings(r=4, first_tokens_weight=1.0, per_device_train_batch_size=2)
     model = get_peft_model(training.base_model(settings, reference), training.lora_config(settings)).float()
     trainer = AnswerTrainer.__new__(AnswerTrainer)
-    trainer._positions, trainer.declining = None, [[1, 2, 3]]
+    trainer._positions, trainer.declining, trainer.distillation_temperature = None, [[1, 2, 3]], 1.0
 
     class Plain:
         @staticmethod
@@ -481,6 +481,51 @@ def test_distillation_is_the_divergence_from_the_base(reference):
     base = base / base.sum(-1, keepdim=True)
     expected = torch.nn.functional.kl_div(tuned, base, reduction="none").sum(-1)
     assert torch.allclose(found, expected, atol=1e-4)
+    # At half the temperature its chances are squared.
+    trainer.distillation_temperature = 0.5
+    found = trainer._divergence(model, inputs, decided, trainer._logits(model, inputs, soft))
+    sharp = base**2 / (base**2).sum(-1, keepdim=True)
+    assert torch.allclose(found, torch.nn.functional.kl_div(tuned, sharp, reduction="none").sum(-1), atol=1e-4)
+
+
+def test_some_answers_are_trained_at_their_first_tokens_alone(reference):
+    record = {"kind": "safe", "source": "template", "request": "A request.", "response": "No, never, not for me."}
+    records = [{**record, "id": str(n % 200)} for n in range(400)] + [{**record, "kind": "plain", "id": "x"}] * 20
+    settings = FinetuneSettings(first_tokens=3, whole_answers=0.25)
+    rows, _ = finetune.training_rows(records, reference, settings)
+    trained = [sum(id != -100 for id in row["labels"]) for row in rows]
+    assert set(trained[:400]) == {3, max(trained[:400])}
+    assert 70 < sum(n > 3 for n in trained[:400]) < 130 and min(trained[400:]) > 3
+    # A repetition is another draw, and the same records give the same rows.
+    assert [n > 3 for n in trained[:200]] != [n > 3 for n in trained[200:400]]
+    assert finetune.training_rows(records, reference, settings)[0] == rows
+
+
+def test_refusals_can_weigh_less_than_what_is_rehearsed(tmp_path, reference):
+    """With nothing but refusals the weight changes no direction; beside rehearsed answers the loss falls with it."""
+    rows = [
+        {
+            "id": f"{n}{kind}",
+            "request": f"Request {n}.",
+            "response": f"{said} {n}.",
+            "kind": kind,
+            "principle": 1,
+            "source": source,
+        }
+        for n in range(4)
+        for kind, said, source in (("safe", "I cannot", "template"), ("benign", "Take it", "base"))
+    ]
+    first = []
+    for weight in (1.0, 0.5):
+        store = artifacts.Store(tmp_path / str(weight))
+        made = store.make("demonstrations", {"w": 1}, lambda f: artifacts.write_jsonl(f / "demonstrations.jsonl", rows))
+        mix = MixSettings(safe=1.0, benign=1.0, replay=0.0, recovery=0.0, recovery_benign=0.0, plain=0.0)
+        trained = train(
+            store, made, reference, mix=mix, refusal_weight=weight, per_device_train_batch_size=8, updates=1
+        )
+        first.append(losses(trained)[0])
+    # At the first update what is rehearsed has no loss at the tokens that nothing is left out of.
+    assert first[1] < first[0]
 
 
 @pytest.mark.parametrize("changes", [{"use_dora": True}, {"use_rslora": True}])

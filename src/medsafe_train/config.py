@@ -289,9 +289,17 @@ class FinetuneSettings:
     """How many tokens at the beginning of an answer carry `first_tokens_weight`."""
     first_tokens_weight: float = 10.0
     """Their weight in the loss, beside 1 for the others: declining or answering is decided there. 1: plain loss."""
+    whole_answers: float = 1.0
+    """The share of demonstrations that are trained to the end of their answer; of the others only its `first_tokens` are, where
+    declining is decided: more demonstrations in the same time. Plain text is always whole."""
     self_distillation: bool = True
     """Where the base model's own answer is rehearsed, stay with all it might say next, not with the words it chose alone; at its
     `first_tokens` without the words that the set's refusals begin with, so that its own hesitation is not rehearsed."""
+    distillation_temperature: float = 1.0
+    """Of the base model's chances at those `first_tokens`; below 1 they are sharpened, and an answer's first words stand clearer
+    against a refusal's."""
+    refusal_weight: float = 1.0
+    """What refusals weigh in the loss beside what is rehearsed with `self_distillation`, which weighs 1: below 1 less is declined."""
     train_on_prompt: bool = False
     """Loss on the prompt too, as the paper's own fine-tuning has it."""
     beta: float = 0.1

@@ -72,6 +72,8 @@ def _numbers(config: Config) -> list[str]:
         "finetune.max_length": f.max_length,
         "finetune.save_steps": f.save_steps,
         "finetune.first_tokens_weight": f.first_tokens_weight,
+        "finetune.refusal_weight": f.refusal_weight,
+        "finetune.distillation_temperature": f.distillation_temperature,
         "finetune.lora_alpha": f.lora_alpha,
         "finetune.num_train_epochs": f.num_train_epochs,
         "finetune.learning_rate": f.learning_rate,
@@ -233,6 +235,11 @@ def _finetune(f: FinetuneSettings) -> list[str]:
     listed = isinstance(targets, list) and bool(targets) and all(isinstance(t, str) for t in targets)
     return _wrong([
         (f.mix.safe + f.mix.recovery > 0, "finetune.mix holds no refusals: raise finetune.mix.safe above 0"),
+        (0 <= f.whole_answers <= 1, f"finetune.whole_answers={f.whole_answers} is a share: set it between 0 and 1"),
+        (
+            f.whole_answers == 1 or f.first_tokens > 0,
+            f"finetune.whole_answers={f.whole_answers} trains the others' first_tokens, and finetune.first_tokens=0: raise one of them",
+        ),
         (bool(f.scales), "finetune.scales is empty: name at least one strength, [1.0] for the adapter as trained"),
         (all(scale > 0 for scale in f.scales), f"finetune.scales={f.scales} must be above 0"),
         (0 <= f.min_refusal <= 1, f"finetune.min_refusal={f.min_refusal} is a share: set it between 0 and 1"),
@@ -250,6 +257,11 @@ def _finetune(f: FinetuneSettings) -> list[str]:
             not (f.train_on_prompt and f.first_tokens_weight != 1),
             f"finetune.first_tokens_weight={f.first_tokens_weight} weighs answers, and finetune.train_on_prompt=true trains on "
             "the prompt too: set one of them back",
+        ),
+        (
+            f.self_distillation or (f.refusal_weight, f.distillation_temperature) == (1, 1),
+            f"finetune.refusal_weight={f.refusal_weight} and finetune.distillation_temperature={f.distillation_temperature} weigh "
+            "against what is rehearsed with finetune.self_distillation=true: set them to 1, or that to true",
         ),
         (
             not (f.mixed_updates and f.packing),

@@ -20,7 +20,8 @@ class AnswerTrainer(SFTTrainer):
 
     Labels of SOFT and more mark tokens on which the model is to stay with its base: the loss there is KL(base ‖ model) over
     the whole vocabulary, the base being the same model without its adapter (knowledge distillation, arXiv 1503.02531). At
-    labels of DECIDED + n SOFT the base's chance of every token in `declining[n]` is taken as nothing, the label's own apart.
+    labels of DECIDED + n SOFT the base's chance of every token in `declining[n]` is taken as nothing, the label's own apart, and
+    its chances are sharpened by `distillation_temperature`. All other labels weigh `refusal_weight` beside these.
     """
 
     def __init__(
@@ -30,10 +31,14 @@ class AnswerTrainer(SFTTrainer):
         first_tokens_weight: float = 1.0,
         declining: Sequence[Sequence[int]] = (),
         mixed_updates: bool = False,
+        distillation_temperature: float = 1.0,
+        refusal_weight: float = 1.0,
         **more: Any,
     ):
         self.mixed_updates = mixed_updates
         self.declining = declining
+        self.distillation_temperature = distillation_temperature
+        self.refusal_weight = refusal_weight
         self.first_tokens = first_tokens
         self.first_tokens_weight = first_tokens_weight
         self._positions: torch.Tensor | None = None
@@ -69,6 +74,7 @@ class AnswerTrainer(SFTTrainer):
         if soft.any():
             loss = loss.masked_scatter(soft, self._divergence(model, inputs, targets, logits[soft]))
         weights = answer_weights(targets, self.first_tokens, self.first_tokens_weight)[trained]
+        weights = torch.where(soft, weights, weights * self.refusal_weight)
         total = trained.sum() if num_items_in_batch is None else num_items_in_batch
         loss = (loss * weights).sum() / torch.as_tensor(total, device=loss.device).clamp(min=1)
         # As Trainer does: the number of items counts every process, and DDP averages over them.
@@ -106,6 +112,7 @@ class AnswerTrainer(SFTTrainer):
             # Not minus infinity, whose product with a chance of nothing is no number.
             changed = logits[rows].index_fill(-1, torch.tensor(list(ids), device=logits.device, dtype=torch.long), -1e4)
             logits[rows] = changed.scatter(-1, said.unsqueeze(-1), logits[rows, said].unsqueeze(-1))
+            logits[rows] /= self.distillation_temperature
         return logits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from dataclasses import asdict, replace
@@ -77,18 +78,32 @@ def training_rows(
     tokenizer = load_tokenizer(model)
     rows = []
     ends = []
-    for record in records:
+    for record, whole in zip(records, wholes(records, settings.whole_answers), strict=True):
         prompt, answer = tokens(record, tokenizer, model)
+        answer = answer if whole else answer[: settings.first_tokens]
         if len(prompt) + len(answer) <= settings.max_length and answer:
             trained = distilled(record, answer, settings)
             labels = (prompt if settings.train_on_prompt else [-100] * len(prompt)) + trained
             rows.append({"input_ids": prompt + answer, "labels": labels})
-            ends.append(record["kind"] != "plain" and record.get("ends", True))
+            ends.append(whole and record["kind"] != "plain" and record.get("ends", True))
     if not rows:
         raise UserError(f"finetune.max_length={settings.max_length} is shorter than every demonstration: raise it")
     end = prompts.end_of_turn_id(tokenizer, model.prompt_format)
     guard(rows, ends, end, tokenizer.bos_token_id, vocabulary(model))
     return rows, len(records) - len(rows)
+
+
+def wholes(records: list[dict[str, Any]], share: float) -> list[bool]:
+    """Which demonstrations are trained to the end of their answer: this share of them by a hash, anew for every repetition."""
+    if share == 1:
+        return [True] * len(records)
+    seen: Counter[str] = Counter()
+    found = []
+    for record in records:
+        seen[record["id"]] += 1
+        digest = hashlib.sha256(f"whole\n{seen[record['id']]}\n{record['id']}".encode()).hexdigest()
+        found.append(record["kind"] == "plain" or int(digest, 16) < share * 2**256)
+    return found
 
 
 def distilled(record: dict[str, Any], answer: list[int], settings: FinetuneSettings) -> list[int]:
@@ -214,6 +229,8 @@ def _train(
             first_tokens_weight=settings.first_tokens_weight,
             declining=declining,
             mixed_updates=settings.mixed_updates,
+            distillation_temperature=settings.distillation_temperature,
+            refusal_weight=settings.refusal_weight,
             model=training.base_model(settings, model),
             args=sft_config(settings, model, checkpoints, seed),
             train_dataset=datasets.Dataset.from_list(rows),

@@ -22,6 +22,7 @@ VERSION = 3
 ELSEWHERE = (
     "save_steps", "merge", "method", "scales", "min_refusal", "learning_rate", "num_train_epochs", "updates", "packing",
     "first_tokens", "first_tokens_weight", "self_distillation", "train_on_prompt",
+    "mixed_updates", "whole_answers", "distillation_temperature", "refusal_weight",
 )  # fmt: skip
 
 
