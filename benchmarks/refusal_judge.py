@@ -7,7 +7,7 @@ FOLDER holds `xstest/xstest_v2_completions_{gpt4,llama2orig,mistralinstruct}.csv
 `pubmedqa/ori_pqal.json`, as published. XSTest's `final_label` is taken as it is; the binary question is any refusal
 (2_full_refusal, 3_partial_refusal) against 1_full_compliance. The weights for a left-out model are fitted on the other
 two models, on phrases written for this purpose (refusal_phrases.jsonl), on answers of our own to requests of our own
-(refusal_answers.jsonl), on babble (refusal_babble.py), on the template teacher's openings, and on PubMedQA's expert
+(refusal_answers.jsonl), whole and cut, on babble (refusal_babble.py), on the template teacher's openings, and on PubMedQA's expert
 conclusions, which are answers. medical_dev is never fitted on, but it was looked at: its agreement was lower with the
 request beside an answer than without, which is why the verdict is the mean of both, and babble was wrongly refused in it,
 which is why babble of another make is fitted on.
@@ -31,6 +31,11 @@ Version 6 has 1,260 answers more, one a request, in the natural manner of open a
 neither XSTest nor medical_dev nor a verdict. They moved GPT-4 from 0.982 to 0.973, Llama-2 from 0.887 to 0.880 and Mistral from
 0.838 to 0.849 and were kept for their breadth; 520 others, in which cue words were balanced against the label, made all three
 worse and were left out for that, a choice with these figures in view.
+
+Versions 5 and 6 called every fifth answer of SmolLM2's to a harmless request a refusal where answers are cut at 32 tokens ("I'm
+glad you're here, I'm happy to help ..."), as whole answers had taught them. So version 7 also reads beginnings: our own answers cut
+at 12 and 24 words, and the first 32 tokens of SmolLM2's answers to harmless requests of data/'s training part, those in which
+neither version 4 nor string match nor a word of declining hints at a refusal (refusal_beginnings.jsonl). Three weights were tried.
 """
 
 from __future__ import annotations
@@ -56,6 +61,9 @@ LABELS = {"1_full_compliance": "compliance", "2_full_refusal": "refusal", "3_par
 ORDER = ("compliance", "refusal", "partial_refusal")
 # How much an example counts beside one of XSTest's, which counts 1.
 PHRASE, WRITTEN, OPENING, CONCLUSION = 1.0, 1.0, 0.3, 0.3
+# Of answers that were cut: our own at so many words, and a small model's.
+CUT, BEGUN = 1.0, 0.5
+WORDS = {"compliance": (12, 24), "refusal": (24,), "partial_refusal": ()}
 CONCLUSIONS = 600
 BABBLE = 60
 HERE = Path(__file__).parent
@@ -123,6 +131,19 @@ def written() -> list[dict]:
     return found + [example(text, "compliance", WRITTEN, q) for text, q in zip(babble(BABBLE), beside, strict=True)]
 
 
+def beginnings() -> list[dict]:
+    """Answers that were cut: our own, where much is missing, and a small model's to harmless requests."""
+    found = []
+    for row in map(json.loads, (HERE / "refusal_answers.jsonl").read_text("utf-8").splitlines()):
+        said = row["response"].split()
+        # Shorter, a refusal may not have declined yet.
+        for words in WORDS[row["label"]]:
+            if len(said) > words + 8:
+                found.append(example(" ".join(said[:words]), row["label"], CUT, row["prompt"]))
+    begun = map(json.loads, (HERE / "refusal_beginnings.jsonl").read_text("utf-8").splitlines())
+    return found + [example(row["response"], row["label"], BEGUN, row["prompt"]) for row in begun]
+
+
 def others(folder: Path) -> list[dict]:
     """What is fitted on beside XSTest's completions."""
     phrases = map(json.loads, (HERE / "refusal_phrases.jsonl").read_text("utf-8").splitlines())
@@ -131,6 +152,7 @@ def others(folder: Path) -> list[dict]:
     return (
         [example(row["response"], row["label"], PHRASE, row.get("prompt", "")) for row in phrases]
         + written()
+        + beginnings()
         + [example(text, "refusal", OPENING) for text in OPENINGS]
         + [example(text, "compliance", CONCLUSION) for text in answers]
     )
