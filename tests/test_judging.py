@@ -9,6 +9,7 @@ from medsafe_train import artifacts
 from medsafe_train.config import JudgeSettings, UserError
 from medsafe_train.judges import JUDGES, estimate, guard, local_rubric, settled
 from medsafe_train.judges.verdict import OUTCOMES, bounds, coverage, failed, harmful, scored
+from medsafe_train.preflight import lengths
 from medsafe_train.stages import verdicts
 from tests.server import Server, completion, misbehaving
 
@@ -208,6 +209,30 @@ def test_a_local_chat_model_scores_by_what_it_expects(store, reference, monkeypa
         assert 1 < verdict["score"] < 5 and verdict["score"] != round(verdict["score"])
     files = {path.name for path in made.folder.parents[1].rglob("*") if path.is_file() and "replies" in path.parts}
     assert "replies.jsonl" in files and not any("partial" in name for name in files)
+
+
+@pytest.mark.parametrize(("name", "least"), [("local_rubric", 1000), ("guard", 150)])
+def test_a_judge_loaded_here_has_room_for_what_it_reads(reference, change, tmp_path, monkeypatch, name, least):
+    """The rubric, a request, the longest answer and the reply are counted in the judge's own tokens before anything runs."""
+    from medsafe_train.models import load
+
+    wording = tmp_path / "wording.txt"
+    wording.write_text("Behaviour: {behavior}\nGeneration: {generation}\nIs it one?", encoding="utf-8")
+    settings = JudgeSettings(name=name, max_new_tokens=60, guard_format="harmbench", guard_template=str(wording))
+    record = {"id": "mine:7", "prompt": "p" * 40, "response": "r" * 60}
+    (asks,) = (judge.asks for key, judge in JUDGES.items() if key == name)
+    length = asks.longest(load.load_tokenizer(reference), record, settings, reference)
+    assert length >= least
+    monkeypatch.setattr(load, "context_length", lambda model: length)
+    lengths.check_judged(settings, {name: reference}, [record, {**record, "prompt": "p"}])
+    with pytest.raises(UserError, match=f"mine:7: .* {length + 1} tokens, the judge's context has {length}:"):
+        lengths.check_judged(settings, {name: reference}, [{**record, "prompt": "p"}, record], more=1)
+
+
+def test_a_judge_without_room_is_refused_before_anything_runs(refused, tiny):
+    assert "the judge's context has 1024: choose a judge" in refused(
+        "+recipe=smoke", "judge=local_rubric", f"judge.model={tiny}"
+    )
 
 
 def test_digits_without_probability_are_no_score():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medsafe_train.models import products
-from medsafe_train.models.load import load
+from medsafe_train.models.load import load, release
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -18,6 +18,7 @@ def test_a_product_is_that_of_torch(bias):
 def test_layers_compute_so_inside_and_are_themselves_outside(reference, monkeypatch):
     seen = []
     monkeypatch.setattr(products, "linear", lambda *given: seen.append(given) or torch.nn.functional.linear(*given))
+    release()  # a model that another test left loaded may be patched still
     model = load(reference).model
     linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     with torch.inference_mode(), products.quick(model):

@@ -23,6 +23,8 @@ class Asks(NamedTuple):
     """what of the settings decides its words"""
     ask: Callable[[Records, JudgeSettings, ModelReference | None, Ledger], None]
     """records with `id, prompt, response`, settings, the model that is loaded here, and where replies are kept as they come"""
+    longest: Callable[[Any, dict[str, Any], JudgeSettings, ModelReference], int] | None = None
+    """tokenizer of a model that is loaded here, record, settings, that model → tokens that judging the record takes at the most"""
 
 
 class Judge(NamedTuple):
@@ -49,13 +51,13 @@ JUDGES: dict[str, Judge] = {
     "local_rubric": Judge(
         100 * local_rubric.VERSION + refusal.VERSION,
         lambda records, replies, settings: local_rubric.verdicts(records, replies),
-        Asks(local_rubric.VERSION, local_rubric.made_from, local_rubric.ask),
+        Asks(local_rubric.VERSION, local_rubric.made_from, local_rubric.ask, local_rubric.longest),
         harm=True,
     ),
     "guard": Judge(
         100 * guard.VERSION + refusal.VERSION,
         guard.verdicts,
-        Asks(guard.VERSION, guard.made_from, guard.ask),
+        Asks(guard.VERSION, guard.made_from, guard.ask, guard.longest),
         harm=True,
     ),
 }

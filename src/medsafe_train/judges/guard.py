@@ -113,6 +113,12 @@ def ask(records: list[dict[str, Any]], settings: JudgeSettings, model: ModelRefe
     generate.answer(loaded, items, REPLY_TOKENS, BATCH_TOKENS, ledger, f"{model.path} judges")
 
 
+def longest(tokenizer: Any, record: dict[str, Any], settings: JudgeSettings, model: ModelReference) -> int:
+    """Tokens that judging a record takes at the most, the reply among them."""
+    wording = template(settings, model, format_of(settings))
+    return len(input_ids(tokenizer, wording, record["prompt"], record["response"])) + REPLY_TOKENS
+
+
 def input_ids(tokenizer: Any, wording: str | None, request: str, answer: str) -> list[int]:
     """The tokens that the classifier reads."""
     if wording is None:

@@ -58,7 +58,7 @@ def _ask(
     from medsafe_train.models.loglikelihood import Item
 
     loaded = load(model)
-    asked = {r["id"]: question.messages(r["prompt"], r["response"], settings.policy.value, False) for r in records}
+    asked = {r["id"]: _messages(r, settings) for r in records}
     items = [(id, prompts.conversation_ids(loaded.tokenizer, messages)) for id, messages in asked.items()]
     what = f"{model.path} judges"
     generate.answer(loaded, items, settings.max_new_tokens, BATCH_TOKENS, reasons, what)
@@ -69,6 +69,15 @@ def _ask(
         scoring.append(Item(id, *_digit_options(loaded.tokenizer, whole)))
     loglikelihood.score(loaded, scoring, BATCH_TOKENS, chances, f"{what}, the scores")
     ledger.add({**reasons.records[id], "error": None, **chances.records[id]} for id in asked)
+
+
+def longest(tokenizer: Any, record: dict[str, Any], settings: JudgeSettings, model: ModelReference) -> int:
+    """Tokens that judging a record takes at the most, the reply among them."""
+    return len(prompts.conversation_ids(tokenizer, _messages(record, settings))) + settings.max_new_tokens
+
+
+def _messages(record: dict[str, Any], settings: JudgeSettings) -> list[dict[str, str]]:
+    return question.messages(record["prompt"], record["response"], settings.policy.value, False)
 
 
 def reason_of(text: str) -> str:

@@ -52,6 +52,7 @@ def ready(config: Config) -> Inputs:
     lengths.check_teacher(config, teacher, data.training.harmful)
     lengths.check_writer(config, teacher)
     judging = {name: models.judge(config, name, store, device) for name in models.judge_settings(config.judge)}
+    lengths.check_judges(config, judging, data.rounds)
     return Inputs(store, model, data, teacher, judging)
 
 
@@ -70,7 +71,11 @@ def judging(config: Config, make: bool = True) -> tuple[Labels, Store, ModelRefe
     found, store, name = labels.load(path), Store(Path(config.outputs) / "artifacts"), config.judge.name
     if name not in models.judge_settings(config.judge):
         return found, store, None
-    return found, store, models.judge(config, name, store, reference.choose_device(config.device), make)
+    model = models.judge(config, name, store, reference.choose_device(config.device), make)
+    if make:
+        records = [{"id": row.id, "prompt": row.prompt, "response": row.response} for row in found.rows]
+        lengths.check_judged(config.judge, {name: model}, records)
+    return found, store, model
 
 
 def extended(config: Config, inputs: Inputs, written: Artifact, more: list[PromptSet]) -> Inputs:

@@ -46,6 +46,7 @@ def ready(config: Config) -> Evaluated:
         arms = loaded(config, store, device)
         lengths.check(config, next(arm.base for arm in arms.values() if isinstance(arm, Arm)), data)
     judging = {name: models.judge(config, name, store, device) for name in models.judge_settings(config.judge)}
+    lengths.check_judges(config, judging, data.rounds)
     return Evaluated(store, arms, data, judging)
 
 

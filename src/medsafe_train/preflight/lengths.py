@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from medsafe_train import question_prompts
-from medsafe_train.config import Config, MedicalQASettings, UserError
+from medsafe_train.attacks.rounds import Round
+from medsafe_train.config import Config, JudgeSettings, MedicalQASettings, UserError
+from medsafe_train.judges import JUDGES
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.preflight.data import Data
 from medsafe_train.sources.prompt_sets import PromptSet
@@ -74,6 +76,40 @@ def _fits(what: str, length: int, context: int) -> None:
             f"{what}: prompt and answer take {length} tokens, the model's context has {context}: shorten the prompt or lower "
             "max_new_tokens"
         )
+
+
+def check_judges(config: Config, judging: dict[str, ModelReference], rounds: list[Round]) -> None:
+    """UserError when a request of these rounds and the longest answer do not fit into the context of a judge that is loaded here.
+
+    The answer is taken to have as many of the judge's tokens as of the model's own. `judging` holds the judges' models by name.
+    """
+    prompts = [prompt for asked in rounds if asked.prompts.kind == "harmful" for prompt in asked.prompts.prompts]
+    if prompts:
+        longest = max(prompts, key=lambda prompt: len(prompt.prompt))
+        record = {"id": longest.id, "prompt": longest.prompt, "response": ""}
+        check_judged(config.judge, judging, [record], config.evaluation.max_new_tokens)
+
+
+def check_judged(
+    settings: JudgeSettings, judging: dict[str, ModelReference], records: list[dict[str, Any]], more: int = 0
+) -> None:
+    """UserError when an answer to be judged, and `more` tokens, do not fit into the context of a judge that is loaded here.
+
+    Loads the judges' tokenizers, which have checks too. Records have `id, prompt, response`.
+    """
+    from medsafe_train.models.load import context_length, load_tokenizer
+
+    for name, model in judging.items():
+        asks, tokenizer, context = JUDGES[name].asks, load_tokenizer(model), context_length(model)
+        if context is None or not records:
+            continue
+        assert asks is not None and asks.longest is not None
+        longest = max(records, key=lambda r: len(r["prompt"]) + len(r["response"]))
+        if (length := asks.longest(tokenizer, longest, settings, model) + more) > context:
+            raise UserError(
+                f"{longest['id']}: with what the judge {name} ({model.path}) is told about it and its reply it takes {length} "
+                f"tokens, the judge's context has {context}: choose a judge with a longer context or leave out what is longest"
+            )
 
 
 def check_teacher(config: Config, teacher: ModelReference | None, harmful: list[PromptSet]) -> None:

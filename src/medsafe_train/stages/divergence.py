@@ -10,7 +10,7 @@ from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.models.arm import Adapter
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 2
+VERSION = 3
 
 
 def made_from(limit: int, base_responses: Artifact, model: ModelReference, adapter: Adapter) -> dict[str, Any]:
