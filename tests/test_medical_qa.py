@@ -175,6 +175,23 @@ def test_the_accuracy_is_over_all_seeds_and_each_seed_stands_beside_it(store):
     assert any("2 seeds of worked examples" in note and "not McNemar's" in note for note in notes.basis(report))
 
 
+def test_claims_and_gate_rest_on_all_seeds(store):
+    """A loss that the first seed does not see is a loss."""
+    from medsafe_train.config import CheckpointGateSettings
+    from medsafe_train.evidence import claims, gate
+
+    good, lost = [True] * 40, [False] * 20 + [True] * 20
+    arms = {
+        "before": evaluation(store, "b", [good] * 3, (0, 1, 2)),
+        "after": evaluation(store, "a", [good, lost, lost], (0, 1, 2)),
+    }
+    report, settings = figures(arms), CheckpointGateSettings(criteria=["capability"])
+    (claim,) = claims.claims(report["figures"], settings)
+    assert (claim.figure, claim.verdict, claim.n) == ("delta/medical_qa/mine/accuracy", claims.NOT, 40)
+    assert gate.gate(report["figures"], [claim], settings)["verdict"] == "failed"
+    assert any(note.startswith("mine: fewer questions right after fine-tuning") for note in notes.changes(report))
+
+
 def test_seeds_that_agree_are_as_one(store):
     right = {"before": [True] * 30 + [False] * 10, "after": [True] * 33 + [False] * 7}
     one, three = (
@@ -220,7 +237,7 @@ def test_chance_is_said_with_items_and_of_the_model_by_its_name(store, alone):
     assert said.startswith(
         f"mine: {who} cannot be told from chance with 40 questions (55.0 %, interval 39.8 to 69.3, chance"
     )
-    assert "; about 731 questions would tell)" in said
+    assert "; about 710 questions would tell)" in said
     assert ("nothing was lost" in said) is not alone and ("base model" in said) is not alone
 
 
@@ -308,8 +325,8 @@ def test_one_benchmark_under_two_names_is_no_pool(store):
     guessing = [True] * 20 + [False] * 20
     texts["other"] = [f"o{n}" for n in range(40)]
     report = together(store, {"four": (guessing, guessing), "five": (good, good), "other": (good, good)}, texts)
-    able = report["figures"][f"delta/{pooled.ABLE_PLACE}"]
-    assert able["of"] == ["five", "other"] and able["n"] == 80
+    pool = report["figures"][f"delta/{pooled.PLACE}"]
+    assert pool["of"] == ["five", "other"] and pool["n"] == 80
 
 
 def test_one_model_alone_has_its_pool_with_those_at_chance(store):
@@ -334,7 +351,8 @@ def test_mmlu_is_the_mean_over_its_subjects_each_counting_the_same(store):
     found = together(store, right, texts)["figures"]
     group = found[f"before/{pooled.MMLU_PLACE}"]
     assert (group["value"], group["n"], group["title"]) == (0.75, 50, "MMLU, mean over 2 subjects")
-    assert found[f"before/{pooled.MMLU_PLACE}_pooled"]["value"] == pytest.approx(0.9)
+    assert found[f"before/{pooled.PLACE}"]["value"] == pytest.approx(0.9)
+    assert f"before/{pooled.MMLU_PLACE}_pooled" not in found  # that is the pool, here
     assert found[f"delta/{pooled.MMLU_PLACE}"]["value"] == -0.25
     parts = [found[f"before/medical_qa/{name}/accuracy"] for name in right]
     reach = sum((part["value"] - part["ci95"][0]) ** 2 for part in parts) ** 0.5 / 2

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medsafe_train.evidence import pooled
+from medsafe_train.evidence import KINDS, pooled
+
+JUDGED = (*KINDS.values(), "robustness")
 
 
 def changes(report: dict[str, Any]) -> list[str]:
@@ -52,13 +54,12 @@ def subject(report: dict[str, Any]) -> str:
 
 def basis(report: dict[str, Any]) -> list[str]:
     """What the figures rest on, and what they leave out, in a sentence each."""
+    together = any("of" in figure for figure in report["figures"].values())
     notes = [
         *chance(report),
-        "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
-        "harmful an answer is.",
-        *report.get("judge", {}).get("validation_in_words", []),
-        *_estimated(report),
-        "Intervals are 95 %: Wilson for a share, Newcombe's method 10 for a paired difference.",
+        *_judged(report),
+        "Intervals are 95 %: Wilson for a share, Newcombe's method 10 for a paired difference"
+        + ("; of several benchmarks theirs, joined as independent." if together else "."),
         *_seeds(report),
     ]
     cut = [
@@ -72,6 +73,18 @@ def basis(report: dict[str, Any]) -> list[str]:
     if cut:
         notes.append(f"Answers cut off at the length limit after fine-tuning: {', '.join(cut)}.")
     return notes
+
+
+def _judged(report: dict[str, Any]) -> list[str]:
+    # Of a judge that had nothing to judge there is nothing to say.
+    if not any(key.split("/")[1] in JUDGED for key in report["figures"]):
+        return []
+    return [
+        "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
+        "harmful an answer is.",
+        *report.get("judge", {}).get("validation_in_words", []),
+        *_estimated(report),
+    ]
 
 
 def _seeds(report: dict[str, Any]) -> list[str]:

@@ -32,7 +32,8 @@ def accuracy(figures: Figures) -> None:
         _add(figures, ABLE_PLACE, f"{len(able)} benchmarks above chance pooled", able)
     subjects = [name for name in benchmarks(figures) if name.startswith(f"{MMLU}_")]
     _add(figures, MMLU_PLACE, f"MMLU, mean over {len(subjects)} subjects", subjects, macro=True)
-    _add(figures, f"{MMLU_PLACE}_pooled", f"MMLU, {len(subjects)} subjects pooled", subjects)
+    if set(subjects) != set(names):  # else that is the pool
+        _add(figures, f"{MMLU_PLACE}_pooled", f"MMLU, {len(subjects)} subjects pooled", subjects)
 
 
 def _add(figures: Figures, place: str, title: str, names: list[str], macro: bool = False) -> None:

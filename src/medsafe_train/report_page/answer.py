@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medsafe_train.evidence import notes, pooled
+from medsafe_train.evidence import pooled
 from medsafe_train.report_page import words
 
 # kind, heading, and the metrics in order of preference: how it begins, what it counts, whether more is better, the clause
@@ -127,7 +127,8 @@ def sentence(report: dict[str, Any], found: list[Card]) -> str:
     listed = (", ".join(said[:-1]) + " and " if len(said) > 1 else "") + said[-1]
     text = f"After fine-tuning, {model} {listed}." if any(card.after for card in found) else f"{model} {listed}."
     unsure = [pooled.beside_chance(card.before)[0] for card in found if card.before]
-    return " ".join([text, *(f"On these questions {notes.subject(report)} {said}." for said in unsure if said)])
+    who = "The base model" if any(card.delta for card in found) else "It"
+    return " ".join([text, *(f"{who} {said}." for said in unsure if said)])
 
 
 def _clause(card: Card) -> str:
