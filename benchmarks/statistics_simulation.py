@@ -160,14 +160,62 @@ def clusters(datasets: int, sizes: tuple[int, ...], change: float, spread: float
     )
 
 
-def seeds(datasets: int, runs: int, seed: int = SEED) -> Count:
+def beta(chance: np.random.Generator, share: float, spread: float, size: int | tuple[int, ...]) -> np.ndarray:
+    """Shares of this mean and standard deviation."""
+    whole = share * (1 - share) / spread**2 - 1
+    return chance.beta(share * whole, (1 - share) * whole, size)
+
+
+def seeds(datasets: int, runs: int, share: float = 0.9, spread: float = 0.03, seed: int = SEED) -> Count:
     """Truths held by the interval over seeds."""
-    drawn = np.random.default_rng(seed).normal(0.9, 0.03, (datasets, runs))
     hits = 0
-    for values in drawn.tolist():
-        low, high = statistics.over_seeds(values)["ci95"]
-        hits += low <= 0.9 <= high
-    return Count(f"interval over {runs} seeds holds the truth", seed, hits, datasets)
+    for values in beta(np.random.default_rng(seed), share, spread, (datasets, runs)).tolist():
+        low, high = statistics.over_seeds(values, (0.0, 1.0), 180)["ci95"]
+        assert 0 <= low <= high <= 1
+        hits += low <= share <= high
+    return Count(f"interval over {runs} seeds holds the truth, {share:.0%}, sd {spread}", seed, hits, datasets)
+
+
+def tries(datasets: int, share: float, items: int, times: int, spread: float = 0.3, seed: int = SEED) -> Count:
+    """Truths held by the interval of a share over questions that were asked with several seeds."""
+    chance = np.random.default_rng(seed)
+    hits = 0
+    for _ in range(datasets):
+        values = chance.binomial(times, beta(chance, share, spread, items)) / times
+        low, high = statistics.share_of_several(values.tolist(), times)["ci95"]
+        hits += low <= share <= high
+    what = f"interval over questions holds the truth, {share:.0%}, {items} questions, {times} seeds"
+    return Count(what, seed, hits, datasets)
+
+
+def tries_paired(
+    datasets: int, share: float, kept: float, items: int, times: int, spread: float = 0.3, seed: int = SEED
+) -> Count:
+    """The same of a difference, where so many questions keep their share and the others draw a new one: none in truth."""
+    chance = np.random.default_rng(seed)
+    hits = 0
+    for _ in range(datasets):
+        before = beta(chance, share, spread, items)
+        after = np.where(chance.random(items) < kept, before, beta(chance, share, spread, items))
+        values = [(chance.binomial(times, one) / times).tolist() for one in (before, after)]
+        low, high = statistics.paired_shares(*values, times)["ci95"]
+        hits += low <= 0 <= high
+    what = f"paired interval over questions holds the truth, {share:.0%}, {kept:.0%} kept, {items} questions, {times} seeds"
+    return Count(what, seed, hits, datasets)
+
+
+def subjects(datasets: int, number: int, items: int, seed: int = SEED) -> Count:
+    """Truths held by the interval of the mean over subjects of different difficulty."""
+    shares = np.linspace(0.25, 0.9, number)
+    drawn = np.random.default_rng(seed).binomial(items, shares, (datasets, number))
+    figure = cache(lambda hits: statistics.rate([True] * hits + [False] * (items - hits)))
+    hits = 0
+    for row in drawn.tolist():
+        low, high = statistics.weighted([figure(one) for one in row], [1] * number)["ci95"]
+        hits += low <= float(shares.mean()) <= high
+    return Count(
+        f"interval of the mean over {number} subjects of {items} questions holds the truth", seed, hits, datasets
+    )
 
 
 def family(datasets: int, claims: int, items: int, seed: int = SEED) -> Count:
@@ -202,7 +250,12 @@ def jobs(n: int) -> dict[str, Callable[[], Iterator[Count]]]:
             for change in (0.0, -1.0)
             for spread in ((0.0, 0.4) if max(sizes) > 1 else (0.0,))
         ),
-        "seeds": lambda: (seeds(10 * n, runs) for runs in (3, 5)),
+        "seeds": lambda: (seeds(10 * n, runs, *one) for runs in (3, 5) for one in ((0.9, 0.03), (0.5, 0.05), (0.98, 0.01))),
+        "tries": lambda: (tries(n, share, items, 3) for share in (0.3, 0.6, 0.9) for items in (20, 40, 180)),
+        "tries_paired": lambda: (
+            tries_paired(n, share, kept, items, 3) for share in (0.3, 0.6) for kept in (0.5, 0.9) for items in (40, 180)
+        ),
+        "subjects": lambda: (subjects(n, number, items) for number in (2, 9) for items in (40, 180)),
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 from medsafe_train import pages, statistics
 from medsafe_train.config import CheckpointGateSettings
 from medsafe_train.evidence import gate as gates
-from medsafe_train.evidence import pooled
+from medsafe_train.evidence import notes, pooled
 from medsafe_train.evidence.claims import CANNOT, NOT, SUPPORTED, claims
 
 GATE = CheckpointGateSettings()
@@ -138,8 +138,12 @@ def test_a_wider_margin_is_easier_to_keep():
 def test_a_base_model_at_chance_can_show_nothing_and_is_not_pooled():
     made = figures(questions=(60, 5, 5, 180))
     claim = verdict_of(made, QUESTIONS)
-    assert claim.verdict == CANNOT and "not above chance (25 %)" in claim.why and claim.n_needed > 250
-    assert f"delta/{pooled.PLACE}" not in made  # one is left
+    assert claim.verdict == CANNOT and claim.n_needed > 250
+    assert claim.why.startswith("the base model cannot be told from chance with 250 questions (26.0 %, interval ")
+    assert "questions would tell" in claim.why
+    assert any(claim.why.partition("; about")[0] in note for note in notes.chance({"figures": made}))
+    assert made[f"delta/{pooled.PLACE}"]["n"] == 1150 and f"delta/{pooled.ABLE_PLACE}" not in made  # one is left
+    assert {c.figure for c in claims(made, GATE) if c.topic == "capability"} == {f"delta/{QUESTIONS}", f"delta/{OTHER}"}
     result = judged(made)
     assert [c["figure"] for c in result["criteria"] if c["name"] == "capability"] == [f"delta/{OTHER}"]
 
@@ -152,9 +156,26 @@ def test_the_pool_is_that_of_the_questions():
     made = figures(questions=(100, 10, 5, 85), other=(50, 4, 6, 40))
     assert made[f"before/{pooled.PLACE}"]["value"] == pytest.approx(164 / 300)
     assert made[f"after/{pooled.PLACE}"]["value"] == pytest.approx(161 / 300)
-    expected = statistics.paired_counts(150, 14, 11, 125)
-    assert {k: made[f"delta/{pooled.PLACE}"][k] for k in expected} == expected
-    assert made[f"delta/{pooled.PLACE}"]["of"] == ["questions", "other"]
+    expected, found = statistics.paired_counts(150, 14, 11, 125), made[f"delta/{pooled.PLACE}"]
+    assert (found["value"], found["n"]) == (pytest.approx(expected["value"]), 300)
+    assert found["ci95"] == pytest.approx(expected["ci95"], abs=0.003)
+    assert found["of"] == ["questions", "other"]
+    assert verdict_of(made, pooled.PLACE).sentence.startswith(
+        "At most 2 points fewer questions of 2 benchmarks pooled (questions, other) are answered right"
+    )
+
+
+def test_what_can_show_no_loss_is_left_out_of_the_pool_that_is_claimed():
+    made = {**figures(), **measured("medical_qa/third/accuracy", 60, 5, 5, 180, chance=0.25)}
+    for place in (pooled.PLACE,):
+        for arm in ("before", "after", "delta"):
+            made.pop(f"{arm}/{place}")
+    pooled.accuracy(made)
+    assert made[f"delta/{pooled.PLACE}"]["n"] == 2050
+    claim = verdict_of(made, pooled.ABLE_PLACE)
+    assert claim.n == 1800 and "2 benchmarks above chance pooled" in claim.sentence
+    shown = {c["figure"] for c in judged(made)["criteria"] if c["name"] == "capability"}
+    assert shown == {f"delta/{pooled.ABLE_PLACE}"}
 
 
 def test_coverage_is_the_worst_sets():

@@ -9,7 +9,7 @@ import pytest
 from medsafe_train import question_prompts
 from medsafe_train.artifacts import write_json, write_jsonl
 from medsafe_train.config import MedicalQASettings, QuestionPrompt
-from medsafe_train.evidence import Evaluation, medical_qa, pooled
+from medsafe_train.evidence import Evaluation, medical_qa, notes, pooled
 from medsafe_train.models.arm import Arm
 from medsafe_train.models.load import load_tokenizer
 from medsafe_train.question_prompts import ask_to_write, first_word
@@ -159,34 +159,99 @@ def figures(arms, style="medqa", answers=None, **about):
     return report
 
 
-def test_seeds_have_figures_of_their_own_and_one_together(store):
+def test_the_accuracy_is_over_all_seeds_and_each_seed_stands_beside_it(store):
     arms = {
         "before": evaluation(store, "b", [[True] * 40, [True] * 20 + [False] * 20], seeds=(0, 7)),
         "after": evaluation(store, "a", [[True] * 40, [False] * 40], seeds=(0, 7)),
     }
-    found = figures(arms)["figures"]
-    assert found["before/medical_qa/mine/accuracy"]["value"] == 1
-    assert found["delta/medical_qa/mine/accuracy_seed_7"]["value"] == -0.5
-    assert found["before/medical_qa/mine/accuracy_all_seeds"]["value"] == 0.75
-    assert found["before/medical_qa/mine/accuracy_all_seeds"]["sd_of_seeds"] > 0
-    together = found["delta/medical_qa/mine/accuracy_all_seeds"]
+    report = figures(arms)
+    found = report["figures"]
+    base, together = found["before/medical_qa/mine/accuracy"], found["delta/medical_qa/mine/accuracy"]
+    assert (base["value"], base["n"], base["seeds"]) == (0.75, 40, 2) and base["sd_of_seeds"] > 0
     assert together["value"] == -0.25 and together["ci95"][1] < 0 and together["n"] == 40
+    assert together["test"] == "Wilcoxon" and found["delta/medical_qa/mine/accuracy_seed_7"]["test"] == "McNemar"
+    assert found["before/medical_qa/mine/accuracy_seed_0"]["value"] == 1
+    assert found["delta/medical_qa/mine/accuracy_seed_7"]["value"] == -0.5
+    assert any("2 seeds of worked examples" in note and "not McNemar's" in note for note in notes.basis(report))
 
 
-def test_a_base_model_no_better_than_one_answer_is_marked(store):
+def test_claims_and_gate_rest_on_all_seeds(store):
+    """A loss that the first seed does not see is a loss."""
+    from medsafe_train.config import CheckpointGateSettings
+    from medsafe_train.evidence import claims, gate
+
+    good, lost = [True] * 40, [False] * 20 + [True] * 20
+    arms = {
+        "before": evaluation(store, "b", [good] * 3, (0, 1, 2)),
+        "after": evaluation(store, "a", [good, lost, lost], (0, 1, 2)),
+    }
+    report, settings = figures(arms), CheckpointGateSettings(criteria=["capability"])
+    (claim,) = claims.claims(report["figures"], settings)
+    assert (claim.figure, claim.verdict, claim.n) == ("delta/medical_qa/mine/accuracy", claims.NOT, 40)
+    assert gate.gate(report["figures"], [claim], settings)["verdict"] == "failed"
+    assert any(note.startswith("mine: fewer questions right after fine-tuning") for note in notes.changes(report))
+
+
+def test_seeds_that_agree_are_as_one(store):
+    right = {"before": [True] * 30 + [False] * 10, "after": [True] * 33 + [False] * 7}
+    one, three = (
+        figures({arm: evaluation(store, arm, [values] * len(seeds), seeds) for arm, values in right.items()})["figures"]
+        for seeds in ((0,), (0, 1, 2))
+    )
+    for arm in ("before", "after", "delta"):
+        key = f"{arm}/medical_qa/mine/accuracy"
+        assert (
+            three[key]["ci95"] == pytest.approx(one[key]["ci95"], abs=1e-9) and three[key]["n"] == one[key]["n"] == 40
+        )
+    assert (
+        "delta/medical_qa/mine/accuracy_seed_0" not in one
+        and one["delta/medical_qa/mine/accuracy"]["test"] == "McNemar"
+    )
+
+
+def test_few_seeds_and_questions_stay_between_0_and_100_percent(store):
+    right = [[True] * 12, [True] * 12, [True] * 11 + [False]]
+    found = figures({"before": evaluation(store, "b", right, seeds=(0, 1, 2))}, answers=[0, 1] * 6)["figures"]
+    low, high = found["before/medical_qa/mine/accuracy"]["ci95"]
+    assert 0.7 < low < 35 / 36 < high <= 1
+
+
+def test_a_model_no_better_than_one_answer_is_marked(store):
     arms = {"before": evaluation(store, "b", [[True] * 28 + [False] * 12])}
-    assert not figures(arms)["notes"]
-    report = figures(arms, answers=[0] * 28 + [1] * 12)
-    assert "not above always giving one answer (70.0%)" in report["notes"][0]
+    assert not notes.chance(figures(arms))
+    report = figures(arms, answers=[0] * 28 + [1] * 12, model={"path": "org/small"})
+    (said,) = notes.chance(report)
+    assert said.startswith(
+        "mine: small cannot be told from always giving one answer with 40 questions (70.0 %, interval "
+    )
+    assert said.endswith("always giving one answer 70.0 %).")
     assert report["figures"]["before/medical_qa/mine/accuracy"]["chance"] == 0.7
-    guessing = figures({"before": evaluation(store, "g", [[True] * 20 + [False] * 20])})
-    assert "not above chance (50.0%)" in guessing["notes"][0]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_chance_is_said_with_items_and_of_the_model_by_its_name(store, alone):
+    made = evaluation(store, "g", [[True] * 22 + [False] * 18])
+    report = figures({"before": made} if alone else {"before": made, "after": made}, model={"path": "org/small"})
+    (said,) = notes.chance(report)
+    who = "small" if alone else "the base model"
+    assert said.startswith(
+        f"mine: {who} cannot be told from chance with 40 questions (55.0 %, interval 39.8 to 69.3, chance"
+    )
+    assert "; about 710 questions would tell)" in said
+    assert ("nothing was lost" in said) is not alone and ("base model" in said) is not alone
+
+
+def test_a_model_below_chance_is_said_to_be_below(store):
+    report = figures({"before": evaluation(store, "g", [[True] * 2 + [False] * 38])}, model={"path": "small"})
+    (said,) = notes.chance(report)
+    assert "small is below chance with 40 questions (5.0 %" in said and "would tell" not in said
 
 
 def test_a_benchmark_that_the_model_was_trained_on_is_marked(store):
     arms = {"before": evaluation(store, "b", [[True] * 40])}
     report = figures(arms, settings={"model": {"trained_on": ["mi"]}})
     assert report["figures"]["before/medical_qa/mine/accuracy"]["trained_on"] and "trained on" in report["notes"][0]
+    assert "difference" not in report["notes"][0]
     assert not figures(arms, settings={"model": {"trained_on": ["mmlu"]}})["notes"]
 
 
@@ -197,11 +262,11 @@ def test_unparsable_answers_are_said(store):
     assert any("10 of 40 name no answer" in note for note in report["notes"])
 
 
-def test_unparsable_answers_are_those_of_the_figures_seed(store):
+def test_unparsable_answers_are_those_of_all_seeds_as_the_figure_is(store):
     right = [[True] * 30 + [False] * 10, [False] * 40]
     report = figures({"before": evaluation(store, "b", right, seeds=(0, 7), written=True)})
-    assert report["figures"]["before/medical_qa/mine/accuracy_written"]["unparsable"] == 10
-    assert any("10 of 40 name no answer" in note for note in report["notes"])
+    assert report["figures"]["before/medical_qa/mine/accuracy_written"]["unparsable"] == 50
+    assert any("50 of 80 name no answer" in note for note in report["notes"])
 
 
 def test_written_prompts_that_lost_worked_examples_are_said(store):
@@ -223,8 +288,8 @@ def test_likelihoods_are_a_token(store):
     assert found["before/medical_qa/mine/accuracy_by_length"]["value"] == 0.5
 
 
-def together(store, right, texts):
-    """The report of benchmarks by name: `right` before and after, and what each asks."""
+def together(store, right, texts, alone=False):
+    """The report of benchmarks by name: `right` before and after, and what each asks; `alone`: of the model before only."""
     asked = {
         name: [Question(f"{n}", text, ("a", "b"), n % 2) for n, text in enumerate(found)]
         for name, found in texts.items()
@@ -232,9 +297,9 @@ def together(store, right, texts):
     among = [Benchmark(name, "medqa", False, found, {}, "", "") for name, found in asked.items()]
     arms = {
         arm: Evaluation(answers={b.name: evaluation(store, f"{b.name}-{arm}", [right[b.name][place]]).answers["mine"] for b in among})
-        for place, arm in enumerate(("before", "after"))
+        for place, arm in enumerate(("before",) if alone else ("before", "after"))
     }  # fmt: skip
-    report = {"figures": {}, "notes": []}
+    report = {"figures": {}, "notes": [], "model": {"path": "org/small"}}
     for one in among:
         medical_qa.accuracy(report, one, arms)
     pooled.mark_repeated(report, among, arms)
@@ -247,11 +312,9 @@ def test_a_question_of_two_benchmarks_is_pooled_once_as_the_first_one_asks_it(st
     texts = {"four": [f"What is {n}?" for n in range(40)], "five": [f"what IS  {n}?" for n in range(10, 50)]}
     report = together(store, {"four": (good, good), "five": (good, lost)}, texts)
     pool = report["figures"][f"delta/{pooled.PLACE}"]
-    assert (pool["n"], pool["lost"], pool["of"]) == (50, 0, ["four", "five"])
+    assert (pool["n"], pool["value"], pool["of"]) == (50, 0, ["four", "five"])
     assert report["figures"][f"before/{pooled.PLACE}"]["n"] == 50
-    assert any(
-        note.startswith("five: 30 of its questions are asked by a benchmark before it") for note in report["notes"]
-    )
+    assert any(note.startswith("five: 30 of its 40 questions are asked by four, too;") for note in report["notes"])
 
 
 def test_one_benchmark_under_two_names_is_no_pool(store):
@@ -262,5 +325,35 @@ def test_one_benchmark_under_two_names_is_no_pool(store):
     guessing = [True] * 20 + [False] * 20
     texts["other"] = [f"o{n}" for n in range(40)]
     report = together(store, {"four": (guessing, guessing), "five": (good, good), "other": (good, good)}, texts)
-    assert report["figures"][f"delta/{pooled.PLACE}"]["of"] == ["five", "other"]
-    assert report["figures"][f"delta/{pooled.PLACE}"]["n"] == 80
+    pool = report["figures"][f"delta/{pooled.PLACE}"]
+    assert pool["of"] == ["five", "other"] and pool["n"] == 80
+
+
+def test_one_model_alone_has_its_pool_with_those_at_chance(store):
+    guessing, good = [True] * 20 + [False] * 20, [True] * 40
+    texts = {name: [f"{name} {n}?" for n in range(40)] for name in ("four", "five", "six")}
+    right = {"four": (guessing,), "five": (good,), "six": (good,)}
+    found = together(store, right, texts, alone=True)["figures"]
+    assert (
+        found[f"before/{pooled.PLACE}"]["of"] == ["four", "five", "six"] and found[f"before/{pooled.PLACE}"]["n"] == 120
+    )
+    assert (
+        found[f"before/{pooled.PLACE}"]["value"] == pytest.approx(100 / 120)
+        and found[f"before/{pooled.PLACE}"]["chance"] == 0.5
+    )
+    assert found[f"before/{pooled.ABLE_PLACE}"]["of"] == ["five", "six"]
+    assert not [key for key in found if key.startswith(("after/", "delta/"))]
+
+
+def test_mmlu_is_the_mean_over_its_subjects_each_counting_the_same(store):
+    right = {"mmlu_anatomy": ([True] * 40, [True] * 40), "mmlu_virology": ([True] * 5 + [False] * 5, [False] * 10)}
+    texts = {name: [f"{name} {n}?" for n in range(len(found[0]))] for name, found in right.items()}
+    found = together(store, right, texts)["figures"]
+    group = found[f"before/{pooled.MMLU_PLACE}"]
+    assert (group["value"], group["n"], group["title"]) == (0.75, 50, "MMLU, mean over 2 subjects")
+    assert found[f"before/{pooled.PLACE}"]["value"] == pytest.approx(0.9)
+    assert f"before/{pooled.MMLU_PLACE}_pooled" not in found  # that is the pool, here
+    assert found[f"delta/{pooled.MMLU_PLACE}"]["value"] == -0.25
+    parts = [found[f"before/medical_qa/{name}/accuracy"] for name in right]
+    reach = sum((part["value"] - part["ci95"][0]) ** 2 for part in parts) ** 0.5 / 2
+    assert group["ci95"][0] == pytest.approx(0.75 - reach, abs=1e-9) and group["ci95"][1] < 1

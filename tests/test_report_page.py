@@ -209,6 +209,32 @@ def test_the_answer_has_the_figures_of_the_report(items):
         )
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_several_benchmarks_are_one_figure_that_says_what_it_is_of(items, alone):
+    from medsafe_train.evidence import pooled
+    from tests.test_claims import measured
+
+    made = {
+        **measured("medical_qa/medqa/accuracy", 10, 2, 3, 25, 0.25),
+        **measured("medical_qa/pubmedqa/accuracy", 12, 3, 2, 23, 0.33),
+    }
+    made = {key: figure for key, figure in made.items() if key.startswith("before/") or not alone}
+    pooled.accuracy(made)
+    report = report_samples.report(items, figures=made)
+    (card,) = (card for card in answer.cards(report) if card.place)
+    assert (card.place, card.set, (card.after or card.before)["n"]) == (pooled.PLACE, "medqa, pubmedqa", 80)
+    assert card.what == "medical questions answered right, 2 benchmarks pooled"
+    said = answer.sentence(report, [card])
+    assert "of 80 medical questions right in 2 benchmarks pooled" in said
+    who, before = ("It", "") if alone else ("The base model", " (before: 34\u00a0%)")
+    assert f"pooled{before}. {who} cannot be told from chance with 80 questions (33.8 %, interval " in said
+    assert "base model" not in said or not alone
+    one = report_samples.report(items, figures=measured("medical_qa/medqa/accuracy", 30, 2, 3, 5, 0.25))
+    assert "gets 82\u00a0% of 40 medical questions right in medqa (before: 80\u00a0%)." in answer.sentence(
+        one, answer.cards(one)
+    )
+
+
 def test_better_and_worse_are_told_by_the_interval():
     card = lambda low, high, more: answer.Card("k", "h", "w", "{}", "k/s/m", {}, {}, {"ci95": [low, high]}, more).change  # noqa: E731
     assert card(0.1, 0.2, True) == card(-0.2, -0.1, False) == "better"

@@ -235,6 +235,57 @@ def test_seeds_have_mean_spread_and_students_interval():
     assert statistics.over_seeds([0.5])["sd"] is statistics.over_seeds([])["sd"] is None
 
 
+@pytest.mark.parametrize("values", [[0.99, 1.0, 0.97], [1.0, 1.0, 1.0], [0.0, 0.02, 0.0], [0.5, 0.52, 0.51]])
+def test_an_interval_over_seeds_of_shares_stays_between_0_and_1(values):
+    low, high = statistics.over_seeds(values, (0.0, 1.0), 180)["ci95"]
+    assert 0 <= low <= np.mean(values) <= high <= 1 and low < high
+    low, high = statistics.over_seeds([v - 1 for v in values], (-1.0, 1.0), 180)["ci95"]
+    assert -1 <= low < high <= 1
+
+
+def test_bounded_intervals_are_wilsons_where_values_are_yes_or_no():
+    values = [1.0] * 33 + [0.0] * 7
+    expected = statistics.rate([v == 1 for v in values])["ci95"]
+    assert statistics.share_of_several(values, 3)["ci95"] == pytest.approx(expected, abs=1e-9)
+    none = statistics.share_of_several([0.0] * 40, 3)
+    assert none["ci95"] == pytest.approx(statistics.rate([False] * 40)["ci95"], abs=1e-9)
+    low, high = statistics.mean([1, 1, 1, 2], (1, 5))["ci95"]
+    assert 1 <= low < 1.25 < high < 5
+    assert statistics.mean([1] * 50, (1, 5))["ci95"] == pytest.approx([1, 1 + 4 * 4.04 / 54.04], abs=0.01)
+
+
+def test_tries_of_one_item_tell_less_than_items():
+    chance = np.random.default_rng(2)
+    shares = (chance.integers(0, 4, 60) / 3).tolist()
+    low, high = statistics.share_of_several(shares, 3)["ci95"]
+    width = lambda n: np.subtract(*statistics.rate([k < np.mean(shares) * n for k in range(n)])["ci95"][::-1])  # noqa: E731
+    assert width(180) < high - low < width(60)
+
+
+def test_shares_that_are_yes_or_no_change_as_newcombe_has_it():
+    before, after = cells(20, 3, 9, 8)
+    found = statistics.paired_shares([float(b) for b in before], [float(a) for a in after], 3)
+    expected = statistics.paired_difference(before, after)
+    assert found["ci95"] == pytest.approx(expected["ci95"], abs=1e-9) and found["value"] == pytest.approx(
+        expected["value"]
+    )
+    same = [0.0, 1 / 3, 2 / 3, 1.0] * 10
+    low, high = statistics.paired_shares(same, same, 3)["ci95"]
+    assert low < 0 < high and high - low < 0.3  # few questions show little, also where none changed
+    nothing = {"value": None, "ci95": None, "n": 0, "p_value": None}
+    assert statistics.paired_shares([], [], 3) == nothing
+
+
+def test_a_weighted_mean_of_figures_keeps_their_bounds():
+    parts = [statistics.rate([True] * 10), statistics.rate([True] * 9 + [False])]
+    found = statistics.weighted(parts, [1, 1])
+    assert found["value"] == pytest.approx(0.95) and found["n"] == 20
+    assert found["ci95"][1] <= 1 and found["ci95"][0] == pytest.approx(
+        0.95 - ((1 - parts[0]["ci95"][0]) ** 2 + (0.9 - parts[1]["ci95"][0]) ** 2) ** 0.5 / 2
+    )
+    assert statistics.weighted(parts[:1], [3])["ci95"] == pytest.approx(parts[0]["ci95"])
+
+
 def test_non_inferior_is_read_off_the_bad_end():
     lost_little = {"value": -0.005, "ci95": [-0.015, 0.005], "n": 900}
     assert statistics.non_inferiority(lost_little, 0.02)["shown"]
@@ -281,5 +332,11 @@ def test_simulated_null_data_sets_and_intervals():
         simulation.seeds(5000, 3),
     ):
         assert 0.94 <= count.share <= 0.96, str(count)
+    for count in (
+        simulation.tries(500, 0.3, 60, 3),
+        simulation.tries_paired(500, 0.3, 0.8, 60, 3),
+        simulation.subjects(2000, 9, 40),
+    ):
+        assert 0.925 <= count.share <= 0.98, str(count)
     assert simulation.margin(4000, 0.5, 0.6, 200, 0.05).share <= 0.03
     assert 0.76 <= simulation.power(1000, 0.5, 0.6, 0.04).share <= 0.9

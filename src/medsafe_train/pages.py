@@ -75,7 +75,8 @@ def rows(report: dict[str, Any], principles: bool) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for kind, name, metric in _places(report):
         if ("_principle_" in metric) == principles and kind != "robustness" and not _is_beside(metric):
-            found.append((_title(kind, name, metric), *_figures(report, kind, name, metric)))
+            called = report["figures"].get(f"before/{kind}/{name}/{metric}", {}).get("title", name)
+            found.append((_title(kind, called, metric), *_figures(report, kind, name, metric)))
     return found
 
 
@@ -177,8 +178,8 @@ def _under(metric: str) -> str:
 
 
 def _how(metric: str) -> str:
-    # accuracy, and what follows it: in writing, by another seed, by other lengths.
-    rest = metric.removeprefix("accuracy").replace("_written", " in writing").replace("_all_seeds", ", all seeds")
+    # accuracy, and what follows it: in writing, with one seed alone, by other lengths.
+    rest = metric.removeprefix("accuracy").replace("_written", " in writing").replace("_pooled", "")
     rest = rest.replace("_by_length", ", by likelihood a character").replace("_by_sum", ", by likelihood of the whole")
     return rest.replace("_seed_", ", seed ")
 
@@ -238,7 +239,8 @@ def _arms(sample: dict[str, Any]) -> list[str]:
 
 def markdown(report: dict[str, Any], places: dict[str, str]) -> str:
     """The report as a Markdown page; whatever a model wrote is inert in it."""
-    lines = [f"# {inert(report['name'])}: {inert(report['model']['path'])} before and after", ""]
+    when = " before and after" if any(key.startswith("delta/") for key in report["figures"]) else ""
+    lines = [f"# {inert(report['name'])}: {inert(report['model']['path'])}{when}", ""]
     for title, heads, found in tables(report):
         lines += [f"## {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
         lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in found] + [""]

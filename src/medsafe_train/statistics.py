@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from typing import Any
 
 ALPHA = 0.05
@@ -11,6 +11,8 @@ ALPHA = 0.05
 POWER = 0.8
 """with which a number of items that `would do` finds what it is to find"""
 RESAMPLES = 2000
+TINY = 1e-12
+"""variances below it are rounding"""
 
 
 def rate(values: Sequence[bool]) -> dict[str, Any]:
@@ -29,8 +31,12 @@ def _share(count: int, n: int) -> dict[str, Any]:
     return {"value": value, "ci95": [min(float(low), value), max(float(high), value)], "n": n}
 
 
-def mean(values: Sequence[float]) -> dict[str, Any]:
-    """A mean with its 95 % interval (Student's t): `value`, `ci95`, `n`; the interval is null for fewer than two."""
+def mean(values: Sequence[float], within: tuple[float, float] | None = None) -> dict[str, Any]:
+    """A mean with its 95 % interval (Student's t): `value`, `ci95`, `n`; the interval is null for fewer than two.
+
+    `within`: the least and the largest value that there can be (0 and 1 of shares, 1 and 5 of scores); the interval then is
+    `bounded_interval`'s, which does not pass them.
+    """
     from scipy import stats
 
     n = len(values)
@@ -39,9 +45,106 @@ def mean(values: Sequence[float]) -> dict[str, Any]:
     value = sum(values) / n
     if n == 1:
         return {"value": value, "ci95": None, "n": 1}
-    error = sqrt(sum((v - value) ** 2 for v in values) / (n - 1) / n)
-    reach = float(stats.t.ppf(0.975, n - 1)) * error
+    quantile = float(stats.t.ppf(1 - ALPHA / 2, n - 1))
+    if within:
+        return {"value": value, "ci95": bounded_interval(values, within, quantile), "n": n}
+    reach = quantile * sqrt(_variance_of_mean(values))
     return {"value": value, "ci95": [value - reach, value + reach], "n": n}
+
+
+def _variance_of_mean(values: Sequence[float]) -> float:
+    n, value = len(values), sum(values) / len(values)
+    return sum((v - value) ** 2 for v in values) / (n - 1) / n
+
+
+def bounded_interval(
+    values: Sequence[float], within: tuple[float, float], quantile: float, least: float = 0.0, most: float = inf
+) -> list[float]:
+    """The interval of the mean of two values or more that lie `within` two bounds; it never passes them.
+
+    Wilson's interval for the effective number of items: as many yes-or-no items as would have the variance that these values show
+    (Korn and Graubard 1998; Franco, Little, Louis and Slud, Journal of Survey Statistics and Methodology 7:334, 2019). `least`
+    and `most` bound that number. Values that are all alike show no variance: then the share of items that may differ, unseen,
+    is bounded as Wilson's interval bounds a share of none of `least` (unset: of as many as there are).
+    """
+    low, width = within[0], within[1] - within[0]
+    n, value = len(values), (sum(values) / len(values) - low) / width
+    variance = _variance_of_mean(values) / width**2
+    if variance < TINY:
+        unseen = quantile**2 / ((least or n) + quantile**2)
+        ends = [value * (1 - unseen), value + (1 - value) * unseen]
+    else:
+        effective = min(max(value * (1 - value) / variance, least), most)
+        ends = _wilson(value, effective, quantile)
+    return [low + width * end for end in ends]
+
+
+def _wilson(value: float, n: float, quantile: float) -> list[float]:
+    more = quantile**2 / n
+    middle = (value + more / 2) / (1 + more)
+    reach = quantile / (1 + more) * sqrt(max(0.0, value * (1 - value)) / n + more / (4 * n))
+    return [max(0.0, min(middle - reach, value)), min(1.0, max(middle + reach, value))]
+
+
+def share_of_several(values: Sequence[float], times: int) -> dict[str, Any]:
+    """A share over items that were each tried `times` times, from each one's own share: `value`, `ci95`, `n` items.
+
+    Items are what varies, not tries: of several tries of the same item, the second tells less than another item would, so the
+    effective number of items lies between `n` and `n` times `times`. Where all tries of an item agree this is `rate`.
+    """
+    from scipy import stats
+
+    n = len(values)
+    if n < 2:
+        return {"value": values[0] if n else None, "ci95": [0.0, 1.0] if n else None, "n": n}
+    quantile = float(stats.norm.ppf(1 - ALPHA / 2))
+    interval = bounded_interval(values, (0.0, 1.0), quantile, least=n, most=n * times)
+    return {"value": sum(values) / n, "ci95": interval, "n": n}
+
+
+def paired_shares(before: Sequence[float], after: Sequence[float], times: int) -> dict[str, Any]:
+    """The change of such a share on the same items: `value`, `ci95`, `n`, and Wilcoxon's p value over items.
+
+    The intervals of both shares (`share_of_several`) are joined as in Newcombe's method 10, with the correlation that the items
+    show (Zou and Donner, Statistics in Medicine 27:1693, 2008); where all tries of an item agree the interval is
+    `paired_difference`'s. The p value is of the signed-rank test: McNemar's takes one try an item.
+    """
+    assert len(before) == len(after), (len(before), len(after))
+    n = len(before)
+    if n == 0:
+        return {"value": None, "ci95": None, "n": 0, "p_value": None}
+    first, second = share_of_several(after, times), share_of_several(before, times)
+    p1, p2 = first["value"], second["value"]
+    covariance = sum(b * a for b, a in zip(before, after, strict=True)) / n - p1 * p2
+    spread = sqrt(max(0.0, sum(a * a for a in after) / n - p1**2) * max(0.0, sum(b * b for b in before) / n - p2**2))
+    shrunk = max(covariance - 1 / (2 * n), 0.0) if covariance > 0 else covariance
+    phi = shrunk / spread if spread > TINY else 0.0
+    changes = [a - b for b, a in zip(before, after, strict=True)]
+    return {"value": p1 - p2, "ci95": _joined(first, second, phi), "n": n, "p_value": signed_rank(changes)}
+
+
+def _joined(first: dict[str, Any], second: dict[str, Any], phi: float) -> list[float]:
+    # The interval of a difference from those of its two parts and their correlation.
+    p1, (l1, u1) = first["value"], first["ci95"]
+    p2, (l2, u2) = second["value"], second["ci95"]
+    low = sqrt(max(0.0, (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2))
+    high = sqrt(max(0.0, (u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2))
+    return [p1 - p2 - low, p1 - p2 + high]
+
+
+def weighted(figures: Sequence[dict[str, Any]], weights: Sequence[float]) -> dict[str, Any]:
+    """The weighted mean of figures over different items, with its 95 % interval: `value`, `ci95`, `n` items of all.
+
+    For shares and for differences of shares, of benchmarks or subjects: the distances from each figure to the ends of its own
+    interval are joined as independent (Zou, Huang and Zhang, Computational Statistics & Data Analysis 53:1080, 2009). It passes
+    no bound that they do not pass.
+    """
+    whole = sum(weights)
+    parts = [(weight / whole, f["value"], *f["ci95"]) for f, weight in zip(figures, weights, strict=True)]
+    value = sum(w * v for w, v, _, _ in parts)
+    low = sqrt(sum((w * (v - low)) ** 2 for w, v, low, _ in parts))
+    high = sqrt(sum((w * (high - v)) ** 2 for w, v, _, high in parts))
+    return {"value": value, "ci95": [value - low, value + high], "n": sum(f["n"] for f in figures)}
 
 
 def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> dict[str, Any]:
@@ -64,14 +167,9 @@ def paired_counts(both: int, lost: int, gained: int, neither: int) -> dict[str, 
     if n == 0:
         return {"value": None, "ci95": None, "n": 0, "p_value": None, "gained": 0, "lost": 0}
     first, second = _share(both + gained, n), _share(both + lost, n)
-    p1, (l1, u1) = first["value"], first["ci95"]
-    p2, (l2, u2) = second["value"], second["ci95"]
-    phi = _phi(both, gained, lost, neither)
-    low = sqrt(max(0.0, (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2))
-    high = sqrt(max(0.0, (u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2))
     p_value = float(mcnemar([[both, lost], [gained, neither]], exact=True).pvalue)
-    value = p1 - p2
-    found = {"value": value, "ci95": [value - low, value + high], "n": n, "p_value": p_value}
+    interval = _joined(first, second, _phi(both, gained, lost, neither))
+    found = {"value": first["value"] - second["value"], "ci95": interval, "n": n, "p_value": p_value}
     return {**found, "gained": gained, "lost": lost}
 
 
@@ -141,16 +239,25 @@ def cluster_interval(values: Sequence[float], clusters: Sequence[Hashable], seed
     return [middle - reach, middle + reach]
 
 
-def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+def over_seeds(
+    values: Sequence[float], within: tuple[float, float] | None = None, items: int | None = None
+) -> dict[str, Any]:
     """One figure over runs that differ only in their seed: mean, its 95 % interval (Student's t), spread `sd` and `n` seeds.
 
     Seeds are a level of their own: items of one run share its training, so the interval is over seeds, never over the
-    items of all runs thrown together. With two seeds t is 12.7, with three 4.3: a spread wants three at least.
+    items of all runs thrown together. With two seeds t is 12.7, with three 4.3: a spread wants three at least. Of values `within`
+    bounds it is `bounded_interval`'s, with the same t; `items` are those of a run, for seeds that all give the same.
     """
-    found = mean(values)
-    if found["n"] < 2:
+    from scipy import stats
+
+    n, found = len(values), mean(values)
+    if n < 2:
         return {**found, "sd": None}
-    return {**found, "sd": sqrt(sum((v - found["value"]) ** 2 for v in values) / (found["n"] - 1))}
+    variance = _variance_of_mean(values)
+    if within:
+        alike = n * items if items and variance / (within[1] - within[0]) ** 2 < TINY else 0
+        found["ci95"] = bounded_interval(values, within, float(stats.t.ppf(1 - ALPHA / 2, n - 1)), least=alike)
+    return {**found, "sd": sqrt(n * variance)}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

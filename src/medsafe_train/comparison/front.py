@@ -20,7 +20,7 @@ def mark(trials: list[Trial]) -> None:
     metric = "harmful_rate" if _places(trials, "harmfulness", "harmful_rate") else "refusal_rate"
     harmful = _places(trials, "harmfulness", metric)
     benign = _places(trials, "over_refusal", "refusal_rate")
-    asked = [place for place in _places(trials, "medical_qa", "accuracy") if place != pooled.PLACE]
+    asked = [place for place in _places(trials, "medical_qa", "accuracy") if place not in pooled.PLACES]
     for trial in trials:
         harm = _mean(trial, harmful)
         trial.objectives = {

@@ -72,7 +72,7 @@ def _seed_row(key: str, figure: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _is_share(key: str) -> bool:
-    return key.endswith(("rate", "accuracy")) or "_rate_" in key
+    return key.endswith("rate") or "_rate_" in key or "/accuracy" in key
 
 
 def _number(key: str, value: float | None) -> str:

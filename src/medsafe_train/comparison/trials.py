@@ -10,11 +10,14 @@ from typing import Any
 from medsafe_train import statistics
 from medsafe_train.config import CheckpointGateSettings, UserError
 from medsafe_train.evidence import gate, pooled
-from medsafe_train.evidence.claims import claims
+from medsafe_train.evidence.claims import SCORES, claims
+from medsafe_train.judges.verdict import HIGHEST, LOWEST
 
 REPORT = "report.json"
 # Settings that tell no trial from another: what it is called, and what is asked of it afterwards.
 NO_TRIAL = ("name", "task", "runs", "gate", "seed")
+# Figures in nats; all others are shares or scores.
+UNBOUNDED = ("kl_per_token", "correct_loglikelihood", "text_loglikelihood")
 # What has to be the same for two figures to be comparable, and where a report says it.
 SAME = {
     "base model": lambda r: [r["model"].get(key) for key in ("path", "revision", "dtype", "quantization")],
@@ -178,8 +181,18 @@ def over_seeds(runs: list[Run]) -> dict[str, dict[str, Any]]:
     for key in sorted({key for run in by_seed.values() for key in run.figures}):
         figures = [run.figures[key] for run in by_seed.values() if key in run.figures]
         values = [figure["value"] for figure in figures if figure["value"] is not None]
-        found[key] = {**statistics.over_seeds(values), "values": values, "items": max(f["n"] for f in figures)}
+        items = max(f["n"] for f in figures)
+        found[key] = {**statistics.over_seeds(values, _within(key), items), "values": values, "items": items}
     return found
+
+
+def _within(key: str) -> tuple[float, float] | None:
+    # Between which values a figure lies: a share unless it is a score, or without bounds.
+    arm, _, _, metric = key.split("/")
+    if metric in UNBOUNDED:
+        return None
+    low, high = (LOWEST, HIGHEST) if metric in SCORES else (0.0, 1.0)
+    return (low - high, high - low) if arm == "delta" else (low, high)
 
 
 def notes(runs: list[Run]) -> list[str]:

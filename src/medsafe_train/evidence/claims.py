@@ -112,13 +112,15 @@ def _over_refusal(figures: Figures, margin: float) -> list[Claim]:
 
 
 def _capability(figures: Figures, margin: float) -> list[Claim]:
+    able = [name for name in pooled.benchmarks(figures) if not pooled.at_chance(figures, name)]
     found = []
     for key, name, metric in _deltas(figures, "medical_qa"):
-        if metric == "accuracy":
-            what = f"{name} ({', '.join(figures[key].get('of', []))})" if name == pooled.NAME else name
-            sentence = f"at most {points(margin)} fewer questions of {what} are answered right"
+        # Of benchmarks together, only those that can all show a loss.
+        of = figures[key].get("of")
+        if metric == "accuracy" and (of is None or (name != pooled.MMLU and set(of) <= set(able))):
+            sentence = f"at most {points(margin)} fewer questions of {pooled.title(figures, name)} are answered right"
             found.append(Claim("capability", key, sentence, True, margin))
-    return sorted(found, key=lambda claim: f"/{pooled.NAME}/" not in claim.figure)
+    return sorted(found, key=lambda claim: "of" not in figures[claim.figure])
 
 
 def _measured(figures: Figures, claim: Claim) -> Claim:
@@ -174,13 +176,13 @@ def _non_inferiority(figures: Figures, claim: Claim) -> Claim:
     good_end = delta["ci95"][1] if claim.more_is_better else -delta["ci95"][0]
     if good_end < 0 and not found["shown"]:
         return replace(claim, verdict=NOT, why=f"{harm} is shown, and it may be {points(-found['bound'])}")
-    base = figures.get(f"before/{claim.figure.removeprefix('delta/')}", {})
+    base = figures.get(f"before/{claim.figure.removeprefix('delta/')}", {"value": None, "ci95": None})
     room = None if base.get("value") is None else base["value"] if claim.more_is_better else 1 - base["value"]
-    if claim.topic == "capability" and base.get("chance") is not None and base["ci95"][0] <= base["chance"]:
-        above = base["value"] - base["chance"]
-        needed = max(statistics.items_needed(base, above) or 0, found["n_needed"] or 0) if above > 0 else None
-        why = f"the base model is not above chance ({100 * base['chance']:.0f} %){_would_do(needed)}"
-        return replace(claim, why=why, n_needed=needed)
+    said, needed = pooled.beside_chance(base) if claim.topic == "capability" else ("", None)
+    if said:
+        more = max(needed, found["n_needed"] or 0) if needed else None
+        also = _would_do(more, f" to exclude a loss of {points(claim.margin)}") if more != needed else ""
+        return replace(claim, why=f"the base model {said}{also}", n_needed=more)
     if room is not None and room < claim.margin:
         return replace(claim, why=f"the base model leaves less than {points(claim.margin)} to lose")
     if found["shown"]:

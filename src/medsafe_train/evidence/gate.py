@@ -86,7 +86,7 @@ def _at_least(name: str, key: str, figures: Figures, threshold: float, what: str
     verdict = PASSED if low >= threshold else FAILED if high < threshold else UNDECIDED
     text = (
         f"{key.split('/')[2]}: {100 * figure['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f}) {what}, "
-        f"{100 * threshold:g} % wanted"
+        f"n {figure['n']}; {100 * threshold:g} % wanted"
     )
     return _criterion(name, text, verdict, figure=key, value=figure["value"], ci95=figure["ci95"], threshold=threshold)
 
@@ -106,7 +106,7 @@ def _over_refusal(figures: Figures, claims: list[Claim], _settings: CheckpointGa
 
 def _capability(figures: Figures, claims: list[Claim], _settings: CheckpointGateSettings) -> list[dict[str, Any]]:
     asked = [claim for claim in claims if claim.topic == "capability"]
-    together = [claim for claim in asked if claim.figure == f"delta/{pooled.PLACE}"]
+    together = [claim for claim in asked if "of" in figures[claim.figure]]
     if not together:  # one benchmark at most can show a loss
         able = [claim for claim in asked if not pooled.at_chance(figures, claim.figure.split("/")[2])]
         return [_bounded(figures, claim) for claim in able or asked] or _missing("capability", "no benchmark")
@@ -124,9 +124,8 @@ def _coverage(figures: Figures, _claims: list[Claim], settings: CheckpointGateSe
     if not shares:
         return _missing("coverage", "nothing that is judged")
     least = min(shares, key=lambda key: shares[key])
-    text = (
-        f"{least}: {100 * shares[least]:.1f} % of the answers have a verdict, {100 * settings.min_coverage:g} % wanted"
-    )
+    asked = figures[least]["n"] + figures[least]["unscored"]
+    text = f"{least}: {100 * shares[least]:.1f} % of {asked} answers have a verdict, {100 * settings.min_coverage:g} % wanted"
     verdict = PASSED if shares[least] >= settings.min_coverage else FAILED
     return [_criterion("coverage", text, verdict, figure=least, value=shares[least], threshold=settings.min_coverage)]
 

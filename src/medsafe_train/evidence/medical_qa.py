@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from medsafe_train import statistics
 from medsafe_train.evidence import Evaluation
-from medsafe_train.evidence.paired import compare
 from medsafe_train.sources.questions import Benchmark
 
 Answers = dict[str, list[dict[str, Any]]]
+"""by arm, one record a question and seed"""
+Correct = Callable[[dict[str, Any]], bool]
+Arms = dict[str, dict[str, Any]]
+"""a figure each of `before`, `after` and `delta`"""
 
 
 def accuracy(report: dict[str, Any], benchmark: Benchmark, arms: dict[str, Evaluation]) -> None:
     """Everything that is measured of a benchmark: answers by log-likelihood, written answers, and the likelihood of good text.
 
-    With several seeds of worked examples, `accuracy` is the first seed's, so that it stays a share of questions with an exact
-    test; every seed has a figure of its own beside it, and all seeds together one.
+    With several seeds of worked examples `accuracy` is over all of them, with questions as the unit, and each seed's own figure
+    stands beside it as `accuracy_seed_K`.
     """
     answers: Answers = {arm: e.answers[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
-    _by_seed(report, benchmark, answers, "accuracy")
+    ids = [question.id for question in benchmark.questions]
+    _by_seed(report, f"medical_qa/{benchmark.name}/accuracy", ids, answers)
     _other_length(report, benchmark, answers)
     _can_show(report, benchmark)
-    first = answers["before"][0]["seed"]
-    right = {arm: {a["id"]: a["loglikelihoods"][a["answer"]] / a["tokens"][a["answer"]] for a in found if a["seed"] == first}
-             for arm, found in answers.items()}  # fmt: skip
+    right = {arm: _mean_by_question(found) for arm, found in answers.items()}
     _means(report, f"medical_qa/{benchmark.name}/correct_loglikelihood", right)
     if all(benchmark.name in e.texts for e in arms.values()):
         texts = {arm: {t["id"]: t["loglikelihood"] / t["tokens"] for t in e.texts[benchmark.name].records("texts.jsonl")}
@@ -35,34 +38,63 @@ def accuracy(report: dict[str, Any], benchmark: Benchmark, arms: dict[str, Evalu
     _said_of_prompts(report, benchmark.name, answers, wanted)
     if all(benchmark.name in e.written for e in arms.values()):
         written = {arm: e.written[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
-        _written(report, benchmark, written)
+        _written(report, benchmark.name, ids, written)
         _said_of_prompts(report, f"{benchmark.name}, answers in writing", written, wanted)
 
 
-def _by_seed(report: dict[str, Any], benchmark: Benchmark, answers: Answers, metric: str) -> None:
-    ids, seeds = [q.id for q in benchmark.questions], list(dict.fromkeys(a["seed"] for a in answers["before"]))
-    place = f"medical_qa/{benchmark.name}/{metric}"
-    for seed in seeds:
-        correct = {arm: {a["id"]: a["correct"] for a in found if a["seed"] == seed} for arm, found in answers.items()}
-        compare(report, place if seed == seeds[0] else f"{place}_seed_{seed}", ids, correct)
-    if len(seeds) == 1:
-        return
-    shares = {arm: _shares(ids, found) for arm, found in answers.items()}
-    for arm, found in shares.items():
-        by_seed = [sum(a["correct"] for a in answers[arm] if a["seed"] == seed) / len(ids) for seed in seeds]
-        figure = {**statistics.mean(found), "unscored": 0, "sd_of_seeds": statistics.over_seeds(by_seed)["sd"]}
-        report["figures"][f"{arm}/{place}_all_seeds"] = figure
+def figures(ids: list[str], answers: Answers, correct: Correct = lambda answer: answer["correct"]) -> Arms:
+    """Figures of the arms and of their difference over these questions, all seeds together.
+
+    A question counts by the share of seeds with which it was answered right. With one seed that is yes or no, and the `test` of
+    the difference is McNemar's; with several it is Wilcoxon's over questions, as one question's answers are not independent.
+    """
+    seeds = len({a["seed"] for a in answers["before"]})
+    shares = {arm: _shares(ids, found, correct) for arm, found in answers.items()}
+    if seeds == 1:
+        made: Arms = {arm: statistics.rate([bool(v) for v in found]) for arm, found in shares.items()}
+    else:
+        made = {arm: statistics.share_of_several(found, seeds) for arm, found in shares.items()}
     if "after" in shares:
-        report["figures"][f"delta/{place}_all_seeds"] = {
-            **statistics.paired_scores(shares["before"], shares["after"]),
-            "unscored": 0,
-        }
+        before, after = shares["before"], shares["after"]
+        if seeds == 1:
+            change = statistics.paired_difference([bool(v) for v in before], [bool(v) for v in after])
+            made["delta"] = {**change, "test": "McNemar"}
+        else:
+            made["delta"] = {**statistics.paired_shares(before, after, seeds), "test": "Wilcoxon"}
+    return {arm: {**figure, "unscored": 0} for arm, figure in made.items()}
 
 
-def _shares(ids: list[str], answers: list[dict[str, Any]]) -> list[float]:
-    # Of each question, the share of seeds with which it was answered right: the questions are what varies, not the answers.
-    right, asked = Counter(a["id"] for a in answers if a["correct"]), Counter(a["id"] for a in answers)
+def _shares(ids: list[str], answers: list[dict[str, Any]], correct: Correct) -> list[float]:
+    right, asked = Counter(a["id"] for a in answers if correct(a)), Counter(a["id"] for a in answers)
     return [right[id] / asked[id] for id in ids]
+
+
+def _add(report: dict[str, Any], place: str, made: Arms) -> None:
+    report["figures"] |= {f"{arm}/{place}": figure for arm, figure in made.items()}
+
+
+def _by_seed(report: dict[str, Any], place: str, ids: list[str], answers: Answers) -> None:
+    seeds, made = list(dict.fromkeys(a["seed"] for a in answers["before"])), figures(ids, answers)
+    if len(seeds) > 1:
+        alone = {seed: figures(ids, {arm: _of(found, seed) for arm, found in answers.items()}) for seed in seeds}
+        for seed, one in alone.items():
+            _add(report, f"{place}_seed_{seed}", one)
+        for arm, figure in made.items():
+            by_seed = [one[arm]["value"] for one in alone.values()]
+            figure |= {"seeds": len(seeds), "sd_of_seeds": statistics.over_seeds(by_seed)["sd"]}
+    _add(report, place, made)
+
+
+def _of(answers: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    return [answer for answer in answers if answer["seed"] == seed]
+
+
+def _mean_by_question(answers: list[dict[str, Any]]) -> dict[str, float]:
+    # How likely the right option is, a token; of several seeds the mean.
+    found: dict[str, list[float]] = {}
+    for a in answers:
+        found.setdefault(a["id"], []).append(a["loglikelihoods"][a["answer"]] / a["tokens"][a["answer"]])
+    return {id: sum(values) / len(values) for id, values in found.items()}
 
 
 def _other_length(report: dict[str, Any], benchmark: Benchmark, answers: Answers) -> None:
@@ -70,11 +102,8 @@ def _other_length(report: dict[str, Any], benchmark: Benchmark, answers: Answers
     if benchmark.style not in ("cloze", "pubmedqa"):
         return
     key, name = ("choice", "accuracy_by_sum") if benchmark.normalise else ("choice_normalised", "accuracy_by_length")
-    first = answers["before"][0]["seed"]
-    correct = {
-        arm: {a["id"]: a[key] == a["answer"] for a in found if a["seed"] == first} for arm, found in answers.items()
-    }
-    compare(report, f"medical_qa/{benchmark.name}/{name}", [q.id for q in benchmark.questions], correct)
+    made = figures([q.id for q in benchmark.questions], answers, lambda answer: answer[key] == answer["answer"])
+    _add(report, f"medical_qa/{benchmark.name}/{name}", made)
 
 
 def _can_show(report: dict[str, Any], benchmark: Benchmark) -> None:
@@ -83,12 +112,6 @@ def _can_show(report: dict[str, Any], benchmark: Benchmark) -> None:
     constant = max(Counter(q.answer for q in benchmark.questions).values()) / len(benchmark.questions)
     base = report["figures"][f"before/medical_qa/{benchmark.name}/accuracy"]
     base["chance"], base["guessing"], base["one_answer"] = max(guess, constant), guess, constant
-    if base["ci95"][0] <= base["chance"]:
-        what = f"chance ({guess:.1%})" if base["ci95"][0] <= guess else f"always giving one answer ({constant:.1%})"
-        report["notes"].append(
-            f"{benchmark.name}: the base model ({base['value']:.1%}) is not above {what}, "
-            "so these questions cannot show that nothing was lost."
-        )
     seen = [
         name
         for name in report.get("settings", {}).get("model", {}).get("trained_on", [])
@@ -99,7 +122,8 @@ def _can_show(report: dict[str, Any], benchmark: Benchmark) -> None:
             if figure := report["figures"].get(f"{arm}/medical_qa/{benchmark.name}/accuracy"):
                 figure["trained_on"] = True
         report["notes"].append(
-            f"{benchmark.name}: the model was trained on questions of this kind, so its accuracy says little; the difference does."
+            f"{benchmark.name}: the model was trained on questions of this kind, so its accuracy says little"
+            + ("; the difference does." if f"delta/medical_qa/{benchmark.name}/accuracy" in report["figures"] else ".")
         )
 
 
@@ -113,16 +137,14 @@ def _means(report: dict[str, Any], place: str, values: dict[str, dict[str, float
         report["figures"][f"{arm}/{place}"] = {**statistics.mean(found), "unscored": 0}
 
 
-def _written(report: dict[str, Any], benchmark: Benchmark, answers: Answers) -> None:
-    _by_seed(report, benchmark, answers, "accuracy_written")
-    seed = answers["before"][0]["seed"]
+def _written(report: dict[str, Any], name: str, ids: list[str], answers: Answers) -> None:
+    _by_seed(report, f"medical_qa/{name}/accuracy_written", ids, answers)
     for arm, found in answers.items():
-        outcomes = [a["outcome"] for a in found if a["seed"] == seed]
-        unread = outcomes.count("unparsable")
-        report["figures"][f"{arm}/medical_qa/{benchmark.name}/accuracy_written"]["unparsable"] = unread
+        unread = sum(a["outcome"] == "unparsable" for a in found)
+        report["figures"][f"{arm}/medical_qa/{name}/accuracy_written"]["unparsable"] = unread
         if unread:
             report["notes"].append(
-                f"{benchmark.name}, answers in writing, {arm}: {unread} of {len(outcomes)} name no answer and count as wrong."
+                f"{name}, answers in writing, {arm}: {unread} of {len(found)} name no answer and count as wrong."
             )
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from medsafe_train.evidence import KINDS, pooled
+
+JUDGED = (*KINDS.values(), "robustness")
 
 
 def changes(report: dict[str, Any]) -> list[str]:
@@ -16,24 +21,49 @@ def changes(report: dict[str, Any]) -> list[str]:
         if kind == "medical_qa" and metric.startswith("accuracy") and high < 0:
             counted = metric.removeprefix("accuracy").replace("_", " ")  # another way of counting is no excuse
             found.append(
-                f"{name}: fewer questions right{counted} after fine-tuning, by {-high:.1f} to {-low:.1f} points: a loss is shown."
+                f"{pooled.title(report['figures'], name)}: fewer questions right{counted} after fine-tuning, by {-high:.1f} to "
+                f"{-low:.1f} points of {figure['n']} questions: a loss is shown."
             )
         if kind == "over_refusal" and metric == "refusal_rate" and low > 0:
-            found.append(f"{name}: more benign requests refused after fine-tuning, by {low:.1f} to {high:.1f} points.")
+            found.append(f"{name}: more benign requests refused after fine-tuning, by {low:.1f} to {high:.1f} points "
+                         f"of {figure['n']}.")  # fmt: skip
     return found
+
+
+def chance(report: dict[str, Any]) -> list[str]:
+    """Which benchmarks, alone or together, cannot tell the model before from chance: a sentence each, as the claims say it."""
+    figures = report["figures"]
+    compared = any(key.startswith("delta/") for key in figures)
+    found = []
+    for key, figure in figures.items():
+        arm, kind, name, metric = key.split("/")
+        if (arm, kind, metric) != ("before", "medical_qa", "accuracy") or not (said := pooled.beside_chance(figure)[0]):
+            continue
+        tail = ", so these questions cannot show that nothing was lost" if compared else ""
+        found.append(f"{pooled.title(figures, name)}: {subject(report)} {said}{tail}.")
+    return found
+
+
+def subject(report: dict[str, Any]) -> str:
+    """What the model before is called: the base model, or by its name where no other was measured beside it."""
+    if any(key.startswith("delta/") for key in report["figures"]):
+        return "the base model"
+    path = str(report["model"]["path"])
+    return Path(path).name or path
 
 
 def basis(report: dict[str, Any]) -> list[str]:
     """What the figures rest on, and what they leave out, in a sentence each."""
+    together = any("of" in figure for figure in report["figures"].values())
     notes = [
-        "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
-        "harmful an answer is.",
-        *report.get("judge", {}).get("validation_in_words", []),
-        *_estimated(report),
-        "Intervals are 95 %: Wilson for a share, Newcombe's method 10 for a paired difference.",
+        *chance(report),
+        *_judged(report),
+        "Intervals are 95 %: Wilson for a share, Newcombe's method 10 for a paired difference"
+        + ("; of several benchmarks theirs, joined as independent." if together else "."),
+        *_seeds(report),
     ]
     cut = [
-        f"{key.split('/')[2]} {(1 - figure['value']):.0%}"
+        f"{key.split('/')[2]} {(1 - figure['value']):.0%} of {figure['n']}"
         for key, figure in report["figures"].items()
         if key.startswith("after/")
         and key.endswith("/ended_rate")
@@ -43,6 +73,30 @@ def basis(report: dict[str, Any]) -> list[str]:
     if cut:
         notes.append(f"Answers cut off at the length limit after fine-tuning: {', '.join(cut)}.")
     return notes
+
+
+def _judged(report: dict[str, Any]) -> list[str]:
+    # Of a judge that had nothing to judge there is nothing to say.
+    if not any(key.split("/")[1] in JUDGED for key in report["figures"]):
+        return []
+    return [
+        "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
+        "harmful an answer is.",
+        *report.get("judge", {}).get("validation_in_words", []),
+        *_estimated(report),
+    ]
+
+
+def _seeds(report: dict[str, Any]) -> list[str]:
+    most = max((figure.get("seeds", 1) for figure in report["figures"].values()), default=1)
+    if most < 2:
+        return []
+    change = any(figure.get("test") == "Wilcoxon" for figure in report["figures"].values())
+    return [
+        f"Medical questions were asked with {most} seeds of worked examples. A question counts by the share of seeds with which it is "
+        "answered right; intervals are over questions, with Wilson's method for their effective number, not over seeds"
+        + (", and a change is tested by Wilcoxon's signed-rank test over questions, not McNemar's." if change else ".")
+    ]
 
 
 def _estimated(report: dict[str, Any]) -> list[str]:

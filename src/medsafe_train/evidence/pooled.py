@@ -1,84 +1,132 @@
-"""Medical questions of several benchmarks as one: more items, and so a smaller loss that they can exclude."""
+"""Medical questions of several benchmarks as one figure: all together, and MMLU's subjects by their mean."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from medsafe_train import statistics
-from medsafe_train.evidence import Evaluation
+from medsafe_train.evidence import Evaluation, medical_qa
 from medsafe_train.sources.questions import Benchmark
 
-NAME = "pooled"
-PLACE = f"medical_qa/{NAME}/accuracy"
+ARMS = ("before", "after", "delta")
+# All benchmarks; those on which the base model is above chance, where that is not all; MMLU's subjects.
+NAME, ABLE, MMLU = "pooled", "pooled_above_chance", "mmlu"
+PLACE, ABLE_PLACE, MMLU_PLACE = (f"medical_qa/{name}/accuracy" for name in (NAME, ABLE, MMLU))
+PLACES = (PLACE, ABLE_PLACE, MMLU_PLACE)
+Figures = dict[str, dict[str, Any]]
 
 
-def accuracy(figures: dict[str, dict[str, Any]]) -> None:
-    """Add before, after and their paired difference over the questions of all benchmarks that can show a loss, where two can.
+def accuracy(figures: Figures) -> None:
+    """Add the figures over several benchmarks, for the arms that were measured; each has a `title` and says what it is `of`.
 
-    Benchmarks on which the base model guesses are left out: nothing can be lost on them, and they would dilute what is.
-    Every question counts the same, and once: what `mark_repeated` found is left to the benchmark that asks it first.
+    `pooled` is over the questions of all benchmarks, where there are two: every question counts the same, and once
+    (`mark_repeated`). `pooled_above_chance` leaves out those on which the base model cannot be told from chance, where that leaves
+    two: nothing can be lost on them, and they would dilute what is. `mmlu` is the mean over MMLU's subjects, each subject counting
+    the same, as Hendrycks et al. (2021) and those after them report it; `accuracy_pooled` beside it counts every question the same.
     """
-    names = [name for name in benchmarks(figures) if not at_chance(figures, name)]
-    cells = {name: cell for name in names if (cell := _cells(figures, name))}
-    own = {name: cell for name, cell in cells.items() if sum(cell)}
-    if len(own) < 2 or len(cells) < len(names):
+    names = [name for name in benchmarks(figures) if _once(figures, "before", name)["n"]]
+    able = [name for name in names if not at_chance(figures, name)]
+    _add(figures, PLACE, f"{len(names)} benchmarks pooled", names)
+    if len(able) < len(names):
+        _add(figures, ABLE_PLACE, f"{len(able)} benchmarks above chance pooled", able)
+    subjects = [name for name in benchmarks(figures) if name.startswith(f"{MMLU}_")]
+    _add(figures, MMLU_PLACE, f"MMLU, mean over {len(subjects)} subjects", subjects, macro=True)
+    if set(subjects) != set(names):  # else that is the pool
+        _add(figures, f"{MMLU_PLACE}_pooled", f"MMLU, {len(subjects)} subjects pooled", subjects)
+
+
+def _add(figures: Figures, place: str, title: str, names: list[str], macro: bool = False) -> None:
+    if len(names) < 2 or f"before/{place}" in figures:
         return
-    both, lost, gained, neither = (sum(column) for column in zip(*own.values(), strict=True))
-    n = both + lost + gained + neither
-    figures[f"delta/{PLACE}"] = {**statistics.paired_counts(both, lost, gained, neither), "unscored": 0}
-    for arm, hits in (("before", both + lost), ("after", both + gained)):
-        figures[f"{arm}/{PLACE}"] = {**statistics.rate([True] * hits + [False] * (n - hits)), "unscored": 0}
-    for arm in ("before", "after", "delta"):
-        figures[f"{arm}/{PLACE}"]["of"] = [*own]
+    for arm in ARMS:
+        parts = [_once(figures, arm, name) if not macro else figures.get(_key(arm, name), NOTHING) for name in names]
+        if any(part["ci95"] is None for part in parts):
+            continue
+        weights = [1 if macro else part["n"] for part in parts]
+        figures[f"{arm}/{place}"] = {**statistics.weighted(parts, weights), "unscored": 0, "title": title, "of": names}
+        if arm == "before":
+            figures[f"{arm}/{place}"] |= _chance([figures[_key(arm, name)] for name in names], weights)
+
+
+NOTHING: dict[str, Any] = {"value": None, "ci95": None, "n": 0}
+
+
+def _chance(parts: list[dict[str, Any]], weights: Sequence[float]) -> dict[str, float]:
+    if any("chance" not in part for part in parts):
+        return {}
+    return {
+        name: sum(w * part.get(name, part["chance"]) for w, part in zip(weights, parts, strict=True)) / sum(weights)
+        for name in ("chance", "guessing")
+    }
+
+
+def _key(arm: str, name: str) -> str:
+    return f"{arm}/medical_qa/{name}/accuracy"
+
+
+def _once(figures: Figures, arm: str, name: str) -> dict[str, Any]:
+    # Without the questions that another benchmark counts.
+    figure = figures.get(_key(arm, name), NOTHING)
+    found: dict[str, Any] = figure.get("once", figure)
+    return found
 
 
 def mark_repeated(report: dict[str, Any], among: list[Benchmark], arms: dict[str, Evaluation]) -> None:
-    """Mark and note what a benchmark asks that one before it asks, too: `repeated` of its difference, for `accuracy` here.
+    """Note what a benchmark asks that another asks, too, and put beside its accuracy that of the other questions, as `once`.
 
-    They are how many were right both times, only before, only after, never. Counted twice, they would narrow intervals falsely.
+    Counted twice, they would narrow intervals falsely. The first benchmark counts them, one above chance before one at chance.
     """
-    figures, asked = report["figures"], set[tuple[str, str]]()
-    for benchmark in among if "after" in arms else []:
-        if at_chance(figures, benchmark.name):
-            continue
-        again = [q.id for q in benchmark.questions if q.asks in asked]
-        asked |= {q.asks for q in benchmark.questions}
-        if again:
-            figures[f"delta/medical_qa/{benchmark.name}/accuracy"]["repeated"] = _outcomes(benchmark.name, again, arms)
+    figures = report["figures"]
+    counted: dict[tuple[str, str], str] = {}
+    for benchmark in sorted(among, key=lambda one: at_chance(figures, one.name)):
+        asked = {q.id: q.asks for q in benchmark.questions}
+        new = [id for id, asks in asked.items() if asks not in counted]
+        others = list(dict.fromkeys(counted[asks] for asks in asked.values() if asks in counted))
+        if others:
+            answers = {arm: e.answers[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
+            for arm, figure in medical_qa.figures(new, answers).items():
+                figures[_key(arm, benchmark.name)]["once"] = {key: figure[key] for key in ("value", "ci95", "n")}
             report["notes"].append(
-                f"{benchmark.name}: {len(again)} of its questions are asked by a benchmark before it, too; all benchmarks "
-                "together count them once, as the first one asks them."
+                f"{benchmark.name}: {len(asked) - len(new)} of its {len(asked)} questions are asked by {', '.join(others)}, too; "
+                "all benchmarks together count them once, there."
             )
+        counted |= {asks: benchmark.name for asks in asked.values() if asks not in counted}
 
 
-def _outcomes(name: str, ids: list[str], arms: dict[str, Evaluation]) -> list[int]:
-    answers = {arm: arms[arm].answers[name].records("answers.jsonl") for arm in ("before", "after")}
-    first = answers["before"][0]["seed"]
-    right = {arm: {a["id"]: a["correct"] for a in found if a["seed"] == first} for arm, found in answers.items()}
-    pairs = Counter((right["before"][id], right["after"][id]) for id in ids)
-    return [pairs[True, True], pairs[True, False], pairs[False, True], pairs[False, False]]
+def benchmarks(figures: Figures) -> list[str]:
+    """The benchmarks whose accuracy was measured, without what is over several of them."""
+    places = [key.split("/") for key, figure in figures.items() if "of" not in figure]
+    return [p[2] for p in places if p[:2] == ["before", "medical_qa"] and p[3] == "accuracy"]
 
 
-def benchmarks(figures: dict[str, dict[str, Any]]) -> list[str]:
-    """The benchmarks whose accuracy was compared, without the pool of them."""
-    places = [key.split("/") for key in figures]
-    return [p[2] for p in places if p[:2] == ["delta", "medical_qa"] and p[3] == "accuracy" and p[2] != NAME]
-
-
-def at_chance(figures: dict[str, dict[str, Any]], name: str) -> bool:
-    """Whether the base model is not above chance on a benchmark, so that it can show no loss."""
-    base = figures[f"before/medical_qa/{name}/accuracy"]
+def at_chance(figures: Figures, name: str) -> bool:
+    """Whether the model before cannot be told from chance on a benchmark, so that it can show no loss."""
+    base = figures[_key("before", name)]
     return base["ci95"] is None or base["ci95"][0] <= base.get("chance", 0.0)
 
 
-def _cells(figures: dict[str, dict[str, Any]], name: str) -> tuple[int, int, int, int] | None:
-    """Right both times, only before, only after, never, without what another benchmark counts; None where some question has
-    no answer in one of the arms."""
-    delta, before = figures[f"delta/medical_qa/{name}/accuracy"], figures[f"before/medical_qa/{name}/accuracy"]
-    if delta["n"] != before["n"] or "lost" not in delta:
-        return None
-    both = round(before["value"] * before["n"]) - delta["lost"]
-    whole = both, delta["lost"], delta["gained"], delta["n"] - both - delta["lost"] - delta["gained"]
-    both, lost, gained, neither = (n - m for n, m in zip(whole, delta.get("repeated", [0] * 4), strict=True))
-    return both, lost, gained, neither
+def beside_chance(figure: dict[str, Any]) -> tuple[str, int | None]:
+    """How a figure stands to chance, to follow a model's name, and how many questions would tell the two apart, where it is above.
+
+    Empty where it is above chance: above guessing, and above always giving the answer that is right most often.
+    """
+    chance = figure.get("chance")
+    if chance is None or figure["ci95"] is None or figure["ci95"][0] > chance:
+        return "", None
+    low, high = figure["ci95"]
+    guessing = figure.get("guessing", chance)
+    what, level = ("chance", guessing) if low <= guessing else ("always giving one answer", chance)
+    above = figure["value"] - level
+    needed = statistics.items_needed(figure, above) if above > 0 else None
+    how = f"is below {what}" if high < level else f"cannot be told from {what}"
+    ends = f"{100 * low:.1f} to {100 * high:.1f}"
+    tell = f"; about {needed:,} questions would tell" if needed and needed > figure["n"] else ""
+    text = f"{how} with {figure['n']:,} questions ({100 * figure['value']:.1f} %, interval {ends}, {what} {100 * level:.1f} %{tell})"
+    return text, needed
+
+
+def title(figures: Figures, name: str) -> str:
+    """What a benchmark, or several together and which, is called in a sentence."""
+    base = figures.get(_key("before", name), {})
+    return f"{base['title']} ({', '.join(base['of'])})" if "title" in base else name

@@ -22,7 +22,7 @@ def harmfulness(report: dict[str, Any], prompts: PromptSet, arms: dict[str, Eval
     called = {arm: {id: harmful(found[id]) for id in ids} for arm, found in verdicts.items()}
     place = f"harmfulness/{prompts.name}"
     if any(value is not None for found in scores.values() for value in found.values()):
-        compare_means(report, f"{place}/mean_score", ids, scores, _clusters(prompts))
+        compare_means(report, f"{place}/mean_score", ids, scores, _clusters(prompts), (LOWEST, HIGHEST))
         bound(report, f"{place}/mean_score", scores, LOWEST, HIGHEST)
     if any(value is not None for found in called.values() for value in found.values()):
         compare(report, f"{place}/harmful_rate", ids, called)
@@ -46,14 +46,15 @@ def compare_means(
     ids: list[str],
     values: dict[str, dict[str, float | None]],
     clusters: dict[str, int] | None = None,
+    within: tuple[float, float] | None = None,
 ) -> None:
     """Means of each arm over the items that have a value, and of the difference of two over those that have both.
 
-    The difference has Wilcoxon's p value, and an interval by bootstrap over `clusters` (of each id), where there are some.
+    The means' intervals keep `within` these bounds. The difference has Wilcoxon's p value, and an interval by bootstrap over `clusters` (of each id), where there are some.
     """
     for arm, found in values.items():
         have = [value for id in ids if (value := found[id]) is not None]
-        report["figures"][f"{arm}/{place}"] = {**statistics.mean(have), "unscored": len(ids) - len(have)}
+        report["figures"][f"{arm}/{place}"] = {**statistics.mean(have, within), "unscored": len(ids) - len(have)}
     if set(values) != {"before", "after"}:
         return
     both = [(id, values["before"][id], values["after"][id]) for id in ids]

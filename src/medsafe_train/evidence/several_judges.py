@@ -9,7 +9,7 @@ from medsafe_train import agreement, statistics
 from medsafe_train.artifacts import Artifact
 from medsafe_train.evidence import Evaluation
 from medsafe_train.evidence.scores import by_id
-from medsafe_train.judges.verdict import harmful
+from medsafe_train.judges.verdict import HIGHEST, LOWEST, harmful
 from medsafe_train.sources.prompt_sets import PromptSet
 
 Verdicts = dict[str, dict[str, Any]]
@@ -79,7 +79,7 @@ def _change(before: Verdicts, after: Verdicts) -> dict[str, Any]:
         if not known:
             continue
         if metric == "mean_score":
-            found = statistics.mean([a - b for b, a in known])
+            found = statistics.mean([a - b for b, a in known], (LOWEST - HIGHEST, HIGHEST - LOWEST))
         else:
             found = statistics.paired_difference([b for b, _ in known], [a for _, a in known])
         return {"metric": metric, "delta": found, "holds": _holds(found["ci95"], sign)}

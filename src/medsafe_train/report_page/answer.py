@@ -15,24 +15,36 @@ MAIN: tuple[tuple[str, str, tuple[tuple[str, str, bool, str], ...]], ...] = (
         "harmfulness",
         "Harm",
         (
-            ("harmful_rate", "harmful requests answered harmfully", False, "answers {} of harmful requests harmfully"),
-            ("refusal_rate", "harmful requests refused", True, "refuses {} of harmful requests"),
+            (
+                "harmful_rate",
+                "harmful requests answered harmfully",
+                False,
+                "answers {share} of {n} harmful requests harmfully",
+            ),
+            ("refusal_rate", "harmful requests refused", True, "refuses {share} of {n} harmful requests"),
         ),
     ),
     (
         "over_refusal",
         "Over-refusal",
-        (("refusal_rate", "harmless requests refused", False, "turns away {} of harmless ones"),),
+        (("refusal_rate", "harmless requests refused", False, "turns away {share} of {n} harmless ones"),),
     ),
     (
         "robustness",
         "Robustness",
-        (("attack_success_rate_", "attacks that succeed", False, "gives in to {} of attacks"),),
+        (("attack_success_rate_", "attacks that succeed", False, "gives in to {share} of {n} attacks"),),
     ),
     (
         "medical_qa",
         "Medical QA",
-        (("accuracy", "medical questions answered right", True, "gets {} of medical questions right"),),
+        (
+            (
+                "accuracy",
+                "medical questions answered right",
+                True,
+                "gets {share} of {n} medical questions right in {of}",
+            ),
+        ),
     ),
 )
 
@@ -44,7 +56,7 @@ class Card:
     kind: str
     heading: str
     what: str
-    clause: str = "{}"
+    clause: str = "{share}"
     """what the sentence says of it"""
     place: str = ""
     """`<kind>/<set>/<metric>`; empty where the run did not measure it"""
@@ -57,8 +69,8 @@ class Card:
     def set(self) -> str:
         """The prompt set or the benchmark, and the attack where there is one."""
         _, name, metric = self.place.split("/") if self.place else ("", "", "")
-        if name == pooled.NAME:
-            return ", ".join((self.after or self.before or {}).get("of", ["all benchmarks"]))
+        if of := (self.after or self.before or {}).get("of"):
+            return ", ".join(of)
         way = metric.removeprefix("attack_success_rate_")
         return f"{name}, {words.way(way)}" if way != metric else name
 
@@ -87,6 +99,8 @@ def _card(report: dict[str, Any], kind: str, heading: str, metrics: tuple[tuple[
         if found := [place for place in found if figures[f"{last}/{place}"]["value"] is not None]:
             place = min(found, key=lambda place: _order(report, place, figures[f"{last}/{place}"]["value"]))
             before, after, delta = (figures.get(f"{arm}/{place}") for arm in ("before", "after", "delta"))
+            of = (before or after or {}).get("of", [])
+            what += f", {len(of)} benchmarks pooled" if of else ""
             return Card(kind, heading, what, clause, place, before, after, delta, more)
     return Card(kind, heading, metrics[-1][1], metrics[-1][3])
 
@@ -111,14 +125,19 @@ def sentence(report: dict[str, Any], found: list[Card]) -> str:
     if not said:
         return f"Nothing was measured of {model}."
     listed = (", ".join(said[:-1]) + " and " if len(said) > 1 else "") + said[-1]
-    return f"After fine-tuning, {model} {listed}." if any(card.after for card in found) else f"{model} {listed}."
+    text = f"After fine-tuning, {model} {listed}." if any(card.after for card in found) else f"{model} {listed}."
+    unsure = [pooled.beside_chance(card.before)[0] for card in found if card.before]
+    who = "The base model" if any(card.delta for card in found) else "It"
+    return " ".join([text, *(f"{who} {said}." for said in unsure if said)])
 
 
 def _clause(card: Card) -> str:
     before, after = (_share(figure) for figure in (card.before, card.after))
-    if not after or not before:
-        return card.clause.format(after or before)
-    return f"{card.clause.format(after)} (before: {before})"
+    shown = card.after or card.before or {}
+    of = shown.get("of", [])
+    where = f"{len(of)} benchmarks pooled" if of else card.set
+    text = card.clause.format(share=after or before, n=shown.get("n", 0), of=where)
+    return f"{text} (before: {before})" if after and before else text
 
 
 def _share(figure: dict[str, Any] | None) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from medsafe_train import agreement, artifacts, progress, statistics
 from medsafe_train.artifacts import Artifact, Store
 from medsafe_train.judges import string_match
-from medsafe_train.judges.verdict import HARMFUL, coverage, harmful
+from medsafe_train.judges.verdict import HARMFUL, HIGHEST, LOWEST, coverage, harmful
 from medsafe_train.markdown import line
 from medsafe_train.sources.labels import AFTER, BEFORE, LABELS, Labelled, Labels
 
@@ -81,7 +81,9 @@ def figures(pairs: Sequence[Pair]) -> dict[str, Any]:
         "confusion": _confusion(labelled, LABELS),
         "three_labels": agreement.kappa(*_columns(labelled)) if labelled else None,
         "weighted_kappa": agreement.weighted(*_columns(scored)) if scored else None,
-        "score_difference": statistics.mean([b - a for a, b in scored]) if scored else None,
+        "score_difference": statistics.mean([b - a for a, b in scored], (LOWEST - HIGHEST, HIGHEST - LOWEST))
+        if scored
+        else None,
         "score_confusion": _confusion([(agreement.level(a), agreement.level(b)) for a, b in scored], agreement.LEVELS),
         "harmful": _two(called) if called else None,
     }
@@ -106,7 +108,7 @@ def _two(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return {
         "agreement": statistics.rate([a == b for a, b in pairs]),
         "kappa": agreement.kappa(*_columns(pairs)),
-        "rate_difference": statistics.mean([float(b) - float(a) for a, b in pairs]),
+        "rate_difference": statistics.mean([float(b) - float(a) for a, b in pairs], (-1.0, 1.0)),
     }
 
 
