@@ -101,7 +101,7 @@ def test_questions_alone_are_an_evaluation(cli, tiny, tuned, tmp_path):
     made, text = (json.loads((folder / "report.json").read_text()), (folder / "report.md").read_text())
     assert made["figures"]["delta/medical_qa/medical_questions/accuracy"]["n"] == 6
     assert "| medical_questions | first 6 of 180 | the model's chat template | 1 | 0 |" in text
-    assert "before and after fine-tuning" in text and "answers side by side" not in text
+    assert inert("before and after fine-tuning") in text and "answers side by side" not in text
     assert "judge" not in out and not any("judge" in note or "Refusal" in note for note in made["notes"])
     prompt = made["benchmarks"][0]["prompt"]["prompt"]
     page = (folder / "report.html").read_text()
@@ -330,6 +330,16 @@ def test_questions_that_not_all_models_were_asked_do_not_rank_them():
     assert "questions right" not in ranking.page(found)  # the column of the one benchmark says it
 
 
-def test_a_reports_own_pool_is_no_benchmark_of_the_table():
-    rows = ranking.rows([asked("one", {"a": 2, "pooled": 3}), asked("other", {"a": 3, "pooled": 4})])
-    assert {tuple(row["accuracy"]) for row in rows} == {("a",)}
+def pool(right, of, n=20):
+    return {**statistics.rate([True] * right + [False] * (n - right)), "unscored": 0, "of": of}
+
+
+def test_the_reports_own_pool_ranks_models_where_it_is_of_the_same_for_all():
+    made = [asked("one", {"a": 2, "b": 3}), asked("other", {"a": 3, "b": 4})]
+    for report, right in zip(made, (9, 8), strict=True):
+        report["figures"]["before/medical_qa/pooled/accuracy"] = pool(right, ["a", "b"])
+    rows = ranking.rows(made)
+    assert {tuple(row["accuracy"]) for row in rows} == {("a", "b")}  # it is no benchmark of the table
+    assert [(row["model"], row["questions"]["value"]) for row in rows] == [("one", 0.45), ("other", 0.4)]
+    made[0]["figures"]["before/medical_qa/pooled/accuracy"] = pool(9, ["a", "c"])
+    assert [(row["model"], row["questions"]["value"]) for row in ranking.rows(made)] == [("other", 0.35), ("one", 0.25)]

@@ -405,7 +405,7 @@ def test_sections_with_nothing_in_them_are_left_out(items):
     asked = report_samples.asked(alone)
     page, text = report_page.render(asked, alone, [], {}), pages.markdown(asked, {})
     assert "answers side by side" not in text and "Chosen by a hash" not in text
-    for gone in ("made-judge", "made-training", "card-harmfulness", "the judge", "unfold harmful answers</label> <b"):
+    for gone in ("made-judge", "made-training", "card-harmfulness", "the judge", 'class="check">'):
         assert gone not in page, gone
     assert 'id="card-medical_qa"' in page and 'id="plot-questions"' in page
     sample = {"kind": "harmful", "set": "s", "prompt": "p", "before": {"response": "r", "label": "refusal"}}

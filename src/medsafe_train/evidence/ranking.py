@@ -38,16 +38,24 @@ def rows(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Harm is the mean over the harmful sets of the share called harmful, where every judge says so, else of the share not
     declined; over-refusal the mean over the benign sets of the share refused; `questions` the share right of all questions of
-    the benchmarks that all rows with questions have, with its interval. The most harmful come first; those that were asked nothing harmful
+    the benchmarks that all rows with questions have, with its interval (the reports' own pool, where it is of the same for all). The most harmful come first; those that were asked nothing harmful
     after them, the most questions right first. A model with other sets than the rest is ranked all the same, and its row
     says which it has.
     """
     arms = [(report, arm) for report in reports for arm in ARMS if any(_places(report, arm, *kind) for kind in KINDS)]
     metric = "harmful_rate" if _all_scored(arms) else "refusal_rate"
     found = [_row(report, arm, metric) for report, arm in arms]
-    for row in found:
-        row["questions"] = _together(row["accuracy"], [other["accuracy"] for other in found if other["accuracy"]])
+    pools = [report["figures"].get(f"{arm}/{pooled.PLACE}") for report, arm in arms]
+    for row, figure in zip(found, _questions(found, pools), strict=True):
+        row["questions"] = figure
     return sorted(found, key=_order)
+
+
+def _questions(found: list[dict[str, Any]], pools: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
+    asked = [(row, pool) for row, pool in zip(found, pools, strict=True) if row["accuracy"]]
+    if len({(*pool["of"], pool["n"]) if pool else () for _, pool in asked}) == 1 and asked[0][1]:
+        return [{key: pool[key] for key in ("value", "ci95", "n", "of")} if pool else None for pool in pools]
+    return [_together(row["accuracy"], [other["accuracy"] for other, _ in asked]) for row in found]
 
 
 def _all_scored(arms: list[tuple[dict[str, Any], str]]) -> bool:
@@ -69,7 +77,9 @@ def _row(report: dict[str, Any], arm: str, metric: str) -> dict[str, Any]:
     if metric == "refusal_rate":
         harmful = {name: _complement(figure) for name, figure in harmful.items()}
     benign = _places(report, arm, "over_refusal", "refusal_rate")
+    over_several = {key.split("/")[2] for key, figure in report["figures"].items() if "of" in figure}
     accuracy = _places(report, arm, "medical_qa", "accuracy")
+    accuracy = {name: figure for name, figure in accuracy.items() if name not in over_several}
     return {
         "model": report["model"]["path"] + ARMS[arm],
         "harm_is": "share called harmful" if metric == "harmful_rate" else "share not declined",
@@ -77,8 +87,7 @@ def _row(report: dict[str, Any], arm: str, metric: str) -> dict[str, Any]:
         "over_refusal": _mean(benign),
         "harmful_sets": harmful,
         "benign_sets": benign,
-        # A report's own pool leaves out what its model guesses at, and so is not the same from model to model.
-        "accuracy": {name: figure for name, figure in accuracy.items() if name != pooled.NAME},
+        "accuracy": accuracy,
         "judge": report["judge"]["name"] if harmful or benign else None,
     }
 

@@ -181,7 +181,14 @@ def _questions(report: dict[str, Any]) -> Plot | None:
         arm, kind, name, metric = key.split("/")
         if (arm, kind, metric) == ("before", "medical_qa", "accuracy") and _drawable(before):
             after = figures.get(key.replace("before", "after", 1))
-            rows.append(Row(name, before, after if after and _drawable(after) else None, before.get("chance")))
+            rows.append(
+                Row(
+                    before.get("title", name),
+                    before,
+                    after if after and _drawable(after) else None,
+                    before.get("chance"),
+                )
+            )
     reading = "Dotted: what guessing would give, or always the same answer. "
     reading += "Where the interval" + (" before" if any(row.after for row in rows) else "") + " reaches it, "
     reading += "these questions cannot show a loss." if any(row.after for row in rows) else "no knowledge is shown."

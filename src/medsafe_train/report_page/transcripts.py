@@ -85,7 +85,7 @@ def _arm(answer: dict[str, Any], verdict: dict[str, Any], others: Records) -> di
 
 
 def _questions(benchmark: Benchmark, arms: dict[str, Evaluation]) -> list[dict[str, Any]]:
-    # Of several seeds of worked examples the first, whose share right is the accuracy.
+    # Of several seeds of worked examples the first: the page says so.
     answers = {arm: _first_seed(e.answers[benchmark.name]) for arm, e in arms.items()}
     written = {arm: _first_seed(e.written[benchmark.name]) for arm, e in arms.items() if benchmark.name in e.written}
     place = f"{QUESTIONS}/{benchmark.name}"
