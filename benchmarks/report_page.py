@@ -24,7 +24,7 @@ document.getElementById("items").getBoundingClientRect();
 return performance.now() - start;
 """
 PAINT = "return performance.getEntriesByType('paint').map((entry) => [entry.name, entry.startTime])"
-STEPS = (("set", "harmful_requests"), ("attack", "prefill"), ("principle", "5"), ("principle", ""), ("query", "patient"), ("query", "nowhere"), ("query", ""), ("set", ""))  # fmt: skip
+STEPS = (("place", "prompt_set/harmful_requests"), ("attack", "prefill"), ("principle", "5"), ("principle", ""), ("query", "patient"), ("query", "nowhere"), ("query", ""), ("place", ""))  # fmt: skip
 
 
 def main(number: int) -> None:

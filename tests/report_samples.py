@@ -48,11 +48,52 @@ def _arm(refused, answer, chance, scores):
 def _item(name, kind, attack, id, row, arms):
     before, after = arms
     return {
-        "key": f"{name}/{id}" + (f"@{attack}" if attack else ""),
+        "key": f"prompt_set/{name}/{id}" + (f"@{attack}" if attack else ""), "place": f"prompt_set/{name}",
         "id": id, "set": name, "kind": kind, "principle": row.get("principle"), "attack": attack, "pair": row.get("pair"),
         "prompt": row["prompt"], "before": before, "after": after,
         "change": transcripts.change([before["refused"], after["refused"]], "refused", "answered"),
     }  # fmt: skip
+
+
+def questions(number, arms=("before", "after"), name="medical_questions", text="Which one stops the bleeding", seed=0):
+    """So many transcripts of medical questions."""
+    chance, found = random.Random(seed), []
+    for place in range(number):
+        right = place % 4
+        answers = {arm: _answered(chance, right) for arm in arms}
+        found.append(
+            {"key": f"medical_qa/{name}/{place}", "id": f"{place}", "place": f"medical_qa/{name}", "set": name, "kind": "question",
+             "principle": None, "attack": "", "pair": None, "prompt": f"{text}, number {place}?", "context": None, "options": [f"{text} {o}" for o in "wxyz"],
+             "answer": right, **answers, "change": transcripts.change([a["correct"] for a in answers.values()], "right", "wrong")}
+        )  # fmt: skip
+    return found
+
+
+def _answered(chance, right):
+    values = [round(chance.uniform(-9, -1), 3) for _ in range(4)]
+    return {
+        "choice": values.index(max(values)),
+        "correct": values.index(max(values)) == right,
+        "loglikelihoods": values,
+    }
+
+
+def asked(found, path="SmolLM2-135M-Instruct", text="Question: Which one?\nA. w\nAnswer:", **more):
+    """A report.json of questions alone, its accuracies counted from the items."""
+    figures, described = {}, []
+    for name in dict.fromkeys(item["set"] for item in found):
+        chosen = [item for item in found if item["set"] == name]
+        arms = [arm for arm in ("before", "after") if arm in chosen[0]]
+        _arms(figures, f"medical_qa/{name}/accuracy", {arm: [i[arm]["correct"] for i in chosen] for arm in arms})
+        figures[f"before/medical_qa/{name}/accuracy"]["chance"] = 0.25
+        described.append(
+            {"name": name, "n": len(chosen), "of": 1273, "licence": "MIT", "citation": "c", "sha256": {}, "format": "plain", "shots": 2,
+             "asked_with": {"2": len(chosen) - 1, "1": 1}, "seeds": [0, 7], "prompt": {"id": "0", "prompt": text, "options": [" A", " B"]}}
+        )  # fmt: skip
+    whole = report([], path)
+    empty = {key: [] for key in ("prompt_sets", "training_sets", "validation_sets")}
+    none = {"claims": [], "gate": None, "scale": None, "finetune": {}, "demonstrations": {}}
+    return {**whole, **empty, **none, "name": "evaluate", "benchmarks": described, "figures": figures, **more}
 
 
 def report(found, path="SmolLM2-135M-Instruct", **more):
@@ -123,7 +164,8 @@ def _figures(figures, place, chosen, succeeds=False):
 def _arms(figures, place, values):
     for arm, found in values.items():
         figures[f"{arm}/{place}"] = {**statistics.rate(found), "unscored": 0}
-    figures[f"delta/{place}"] = {**statistics.paired_difference(values["before"], values["after"]), "unscored": 0}
+    if "after" in values:
+        figures[f"delta/{place}"] = {**statistics.paired_difference(values["before"], values["after"]), "unscored": 0}
 
 
 def curve(steps=120, seed=0):

@@ -97,11 +97,11 @@ def test_filters_give_the_counts_of_a_runs_report(driver, smoke):
         ("over_refusal", "benign_twins", "-", "refusal_rate"),
         ("robustness", "harmful_requests", "prefill", "harmful_refusal_rate_prefilled"),
     ):
-        choose(driver, "set", name)
+        choose(driver, "place", f"prompt_set/{name}")
         choose(driver, "attack", attack)
         agrees(driver, figures, f"{group}/{name}/{metric}", "refused")
     choose(driver, "attack", "")
-    choose(driver, "set", "medical_questions")
+    choose(driver, "place", "medical_qa/medical_questions")
     agrees(driver, figures, "medical_qa/medical_questions/accuracy", "right")
 
 
@@ -109,7 +109,7 @@ def test_filters_give_the_counts_of_every_set_and_principle(driver, sample):
     path, items, report = sample
     browser.opened(driver, path)
     choose(driver, "attack", "-")
-    choose(driver, "set", "harmful_requests")
+    choose(driver, "place", "prompt_set/harmful_requests")
     agrees(driver, report["figures"], "harmfulness/harmful_requests/refusal_rate", "refused")
     principles = {i["principle"] for i in items if i["set"] == "harmful_requests"}
     assert len(principles) > 5
@@ -152,7 +152,7 @@ def test_a_link_leads_to_its_item_whatever_is_filtered(driver, sample):
     item = items[150]
     browser.opened(driver, path, f"#item={item['key'].replace('/', '%2F')}")
     assert focused(driver) == item["key"] and "page" in find(driver, "#where").text
-    choose(driver, "set", items[0]["set"])
+    choose(driver, "place", items[0]["place"])
     driver.execute_script(f"location.hash = '#item={item['key'].replace('/', '%2F')}x'")
     assert count(driver) < len(items)
     driver.execute_script(f"location.hash = '#item={item['key'].replace('/', '%2F')}'")
@@ -277,7 +277,7 @@ def test_five_thousand_items_stay_usable(driver, tmp_path):
     assert len(items) == 5000 == len(data_of(path.read_text())["items"])
     browser.opened(driver, path)
     assert count(driver) == 5000 and len(every(driver, ".item")) == 20
-    choose(driver, "set", "benign_twins")
+    choose(driver, "place", "prompt_set/benign_twins")
     wanted = [i for i in items if i["set"] == "benign_twins"]
     assert count(driver) == len(wanted) == 2000
     find(driver, "#query").send_keys("patient at risk")
@@ -285,3 +285,91 @@ def test_five_thousand_items_stay_usable(driver, tmp_path):
     assert count(driver) == len(wanted) and len(every(driver, ".item")) == 20
     browser.opened(driver, path, "#item=" + items[-1]["key"].replace("/", "%2F"))
     assert focused(driver) == items[-1]["key"] and find(driver, "#where").text == "page 250 of 250"
+
+
+# Questions
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory):
+    """A page of medical questions alone, of two benchmarks: its path and items."""
+    items = report_samples.questions(60) + report_samples.questions(30, name="other", seed=1)
+    folder = tmp_path_factory.mktemp("exam")
+    report_page.write(folder, report_samples.asked(items), items, [], {})
+    return folder / "report.html", items
+
+
+def test_questions_are_filtered_by_benchmark_and_by_change(driver, exam):
+    path, items = exam
+    browser.opened(driver, path)
+    assert driver.get_log("browser") == [] and count(driver) == 90
+    choose(driver, "place", "medical_qa/medical_questions")
+    assert count(driver) == 60
+    for change in ("right>wrong", "wrong>right"):
+        find(driver, f'#change [data-change="{change}"]').click()
+        assert count(driver) == sum(i["change"] == change and i["set"] == "medical_questions" for i in items) > 0
+        find(driver, f'#change [data-change="{change}"]').click()
+    find(driver, "#query").send_keys("bleeding y")  # words of an option
+    assert count(driver) == 60
+    assert not find(driver, "#unfold").is_displayed() and not find(driver, "#principle").is_displayed()
+
+
+def test_an_option_shows_whether_it_is_right_how_likely_it_is_and_who_chose_it(driver, exam):
+    path, items = exam
+    item = next(i for i in items if i["change"] == "right>wrong")
+    browser.opened(driver, path, f"#item={item['key'].replace('/', '%2F')}")
+    table = f'[data-key="{item["key"]}"] table.options'
+    rows = every(driver, f"{table} tbody tr")
+    assert [row.text.startswith("ABCD"[at]) for at, row in enumerate(rows)] == [True] * 4
+    assert [at for at, row in enumerate(rows) if "right answer" in row.text] == [item["answer"]]
+    for place, arm in enumerate(("before", "after"), 1):
+        cells = every(driver, f"{table} td:nth-of-type({place})")
+        assert [at for at, cell in enumerate(cells) if "chosen" in cell.text] == [item[arm]["choice"]]
+        shown = [float(cell.text.split()[0].replace("\u2212", "-")) for cell in cells]
+        assert shown == pytest.approx(item[arm]["loglikelihoods"], abs=0.006)
+    assert [head.text for head in every(driver, f"{table} thead th")] == ["option", "before right", "after wrong"]
+    find(driver, f'[data-key="{item["key"]}"] .link a').click()
+    assert find(driver, "#prompt-0 pre").is_displayed()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_questions_fit_the_screen(driver, tmp_path, width):
+    items = report_samples.questions(20, text="supercalifragilisticexpialidocious" * 4)
+    report_page.write(tmp_path, report_samples.asked(items, text="x" * 4000), items, [], {})
+    browser.screen(driver, width)
+    browser.opened(driver, tmp_path / "report.html", "#prompt-0")
+    wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert find(driver, "#prompt-0 pre").is_displayed() and driver.execute_script(wide) == 0
+    cells = "return [...document.querySelectorAll('.options td')].map((t) => t.getBoundingClientRect().right)"
+    assert max(driver.execute_script(cells)) <= width
+
+
+def test_questions_full_of_html_stay_text(driver, tmp_path):
+    items = report_samples.questions(20, text=HOSTILE, name="<b>x<script>")
+    report_page.write(tmp_path, report_samples.asked(items, text=HOSTILE), items, [], {})
+    browser.opened(driver, tmp_path / "report.html", "#prompt-0")
+    assert driver.get_log("browser") == []
+    assert every(driver, "img, #items script, #items a[href^=http], b b") == [] and len(every(driver, "script")) == 2
+    assert find(driver, "#prompt-0 pre").text.startswith("</script><script>alert(1)</script><img src=x")
+    option = find(driver, ".options tbody th").get_attribute("textContent")
+    assert option.startswith("A. </script><script>alert(1)") and "U+001B" in option
+
+
+def test_a_prompt_set_and_a_benchmark_of_one_name_are_told_apart(driver, tmp_path):
+    items = report_samples.items(20) + report_samples.questions(9, name="harmful_requests")
+    report_page.write(tmp_path, report_samples.report(items[:-9]), items, [], {})
+    assert len({item["key"] for item in items}) == len(items)
+    browser.opened(driver, tmp_path / "report.html")
+    groups = [group.get_attribute("label") for group in every(driver, "#place optgroup")]
+    assert groups == ["requests", "medical questions"]
+    choose(driver, "place", "medical_qa/harmful_requests")
+    assert count(driver) == 9 and len(every(driver, "#items table.options")) == 9
+
+
+def test_five_thousand_questions_stay_usable(driver, tmp_path):
+    items = report_samples.questions(5000)
+    report_page.write(tmp_path, report_samples.asked(items), items, [], {})
+    browser.opened(driver, tmp_path / "report.html", "#item=medical_qa%2Fmedical_questions%2F4999")
+    assert focused(driver) == items[-1]["key"] and len(every(driver, ".item")) == 20
+    find(driver, "#query").send_keys("number 499")
+    assert count(driver) == sum("number 499" in item["prompt"] for item in items)

@@ -226,3 +226,28 @@ def test_a_comparison_is_logged_to_wandb(tmp_path):
     stored = file.read_bytes()
     for key in (b"compare/r=1/harm", b"compare/best", b"compare/trials"):
         assert key in stored
+
+
+def without(found, kind):
+    """Figures of a run that was asked nothing of a kind."""
+    return {key: figure for key, figure in found.items() if f"/{kind}/" not in key}
+
+
+def test_a_run_of_questions_alone_takes_no_others_harm_away(compare, tmp_path):
+    write(tmp_path / "whole", found=harm_of(165), finetune__r=1)
+    write(tmp_path / "asked", found=without(without(figures(), "harmfulness"), "over_refusal"), finetune__r=2)
+    result, _ = compare(tmp_path / "whole", tmp_path / "asked")
+    whole, asked = result["trials"]
+    assert result["best"] == whole["name"] and whole["harm"] == pytest.approx(15 / 180) and asked["harm"] is None
+    assert asked["capability"] == whole["capability"] and whole["front"] and not asked["front"]
+
+
+def test_runs_that_share_no_harmful_set_are_not_said_to_have_none(compare, tmp_path):
+    write(tmp_path / "a", found=harm_of(165), finetune__r=1)
+    other = {key.replace("harmfulness/requests", "harmfulness/others"): f for key, f in harm_of(150).items()}
+    write(tmp_path / "b", found=other, finetune__r=2)
+    result, _ = compare(tmp_path / "a", tmp_path / "b")
+    assert result["best"] is None and "2 of 2 trials can be judged" in result["why"] and "in common" in result["why"]
+    assert {trial["gate"] for trial in result["trials"]} == {"passed"}
+    alone, _ = compare(tmp_path / "b")
+    assert alone["best"] is not None

@@ -5,9 +5,10 @@ import json
 import shutil
 from pathlib import Path
 
+import markupsafe
 import pytest
 
-from medsafe_train import endpoint
+from medsafe_train import endpoint, statistics
 from medsafe_train.evidence import ranking
 from medsafe_train.markdown import inert
 from medsafe_train.models import adapter
@@ -88,13 +89,39 @@ def test_an_existing_adapter_is_measured_beside_its_base(cli, tiny, tuned, tmp_p
     assert code == 0 and "to make" not in out
 
 
+QUESTIONS = ["+recipe=evaluate", "evaluation.harmful=[]", "evaluation.benign=[]", "medical_qa.limit=6", "model=tiny",
+             "medical_qa.benchmarks=[medical_questions]"]  # fmt: skip
+
+
 def test_questions_alone_are_an_evaluation(cli, tiny, tuned, tmp_path):
-    questions = ["+recipe=evaluate", "evaluation.harmful=[]", "evaluation.benign=[]", "medical_qa.limit=6", "judge=refusal",
-                 "medical_qa.benchmarks=[medical_questions]", "model=tiny", f"outputs={tmp_path / 'o'}"]  # fmt: skip
-    code, out, err = cli(*questions, f"model.path={tiny}", f"model.adapter={tuned}")
+    where = [f"model.path={tiny}", f"model.adapter={tuned}", f"outputs={tmp_path / 'o'}"]
+    code, out, err = cli(*QUESTIONS, *where, "medical_qa.shots=1")
     assert code == 0 and "medical_questions" in out, err
-    made = json.loads(next((tmp_path / "o").rglob("report.json")).read_text())
+    folder = next((tmp_path / "o").rglob("report.json")).parent
+    made, text = (json.loads((folder / "report.json").read_text()), (folder / "report.md").read_text())
     assert made["figures"]["delta/medical_qa/medical_questions/accuracy"]["n"] == 6
+    assert "| medical_questions | first 6 of 180 | the model's chat template | 1 | 0 |" in text
+    assert inert("before and after fine-tuning") in text and "answers side by side" not in text
+    assert "judge" not in out and not any("judge" in note or "Refusal" in note for note in made["notes"])
+    prompt = made["benchmarks"][0]["prompt"]["prompt"]
+    page = (folder / "report.html").read_text()
+    assert prompt.count("Answer:") == 2 and inert_in_html(prompt) in page and "loglikelihoods" in page
+
+
+def inert_in_html(text):
+    """As the page's template writes a text."""
+    return str(markupsafe.escape(text))
+
+
+def test_several_models_with_questions_alone_end_in_one_table(cli, tiny, tmp_path):
+    where = [f"model.path=tiny-random,{tiny}", f"outputs={tmp_path / 'o'}", "medical_qa.text_limit=0"]
+    code, out, err = cli("--multirun", *QUESTIONS, *where)
+    assert code == 0 and "2 models side by side" in out, err
+    (sweep,) = (tmp_path / "o" / "sweeps").iterdir()
+    found = json.loads((sweep / "models.json").read_text())
+    assert [row["questions"]["n"] for row in found] == [6, 6] and found[0]["questions"]["ci95"]
+    assert inert("right · medical_questions") in (sweep / "models.md").read_text()
+    assert all("Medical QA of" in (file.parent / "report.md").read_text() for file in sweep.glob("*/report.json"))
 
 
 def test_an_adapters_id_is_its_contents(tuned, reference, tmp_path):
@@ -273,3 +300,46 @@ def test_harm_is_what_judges_call_harmful_where_all_say_so():
     assert [row["harm"] for row in ranking.rows([one])] == [0.4]
     assert {row["harm_is"] for row in ranking.rows([one, other])} == {"share not declined"}
     assert ranking.rows([other])[0]["over_refusal"] is None
+
+
+def asked(name, right, of=10):
+    """A report of questions alone: how many of each benchmark were answered right."""
+    shares = {b: {**statistics.rate([True] * n + [False] * (of - n)), "unscored": 0} for b, n in right.items()}
+    return {
+        "model": {"path": name},
+        "judge": {"name": "refusal"},
+        "figures": {f"before/medical_qa/{b}/accuracy": share for b, share in shares.items()},
+    }
+
+
+def test_models_with_questions_alone_are_sorted_by_the_share_right():
+    found = ranking.rows([asked("weak", {"a": 2, "b": 3}), asked("strong", {"a": 9, "b": 7}), asked("fair", {"a": 2, "b": 9})])  # fmt: skip
+    assert [row["model"] for row in found] == ["strong", "fair", "weak"]
+    assert found[0]["questions"] == {**statistics.rate([True] * 16 + [False] * 4), "of": ["a", "b"]}
+    page = ranking.page(found)
+    assert "Sorted by the share of questions answered right" in page and "n 20 |" in page and "n 10 |" in page
+    assert "harm" not in page and "over-refusal" not in page and "Judged by" not in page
+
+
+def test_questions_that_not_all_models_were_asked_do_not_rank_them():
+    found = ranking.rows([asked("one", {"a": 2, "b": 9}), asked("other", {"a": 5}), report("harmful", {"s": 0.1}, {})])
+    assert [row["model"] for row in found] == ["harmful", "other", "one"]
+    assert [row["questions"] and row["questions"]["of"] for row in found] == [None, ["a"], ["a"]]
+    fewer = [asked("one", {"a": 2}), asked("other", {"a": 3}, of=5)]
+    assert {row["questions"] for row in ranking.rows(fewer)} == {None}
+    assert "questions right" not in ranking.page(found)  # the column of the one benchmark says it
+
+
+def pool(right, of, n=20):
+    return {**statistics.rate([True] * right + [False] * (n - right)), "unscored": 0, "of": of}
+
+
+def test_the_reports_own_pool_ranks_models_where_it_is_of_the_same_for_all():
+    made = [asked("one", {"a": 2, "b": 3}), asked("other", {"a": 3, "b": 4})]
+    for report, right in zip(made, (9, 8), strict=True):
+        report["figures"]["before/medical_qa/pooled/accuracy"] = pool(right, ["a", "b"])
+    rows = ranking.rows(made)
+    assert {tuple(row["accuracy"]) for row in rows} == {("a", "b")}  # it is no benchmark of the table
+    assert [(row["model"], row["questions"]["value"]) for row in rows] == [("one", 0.45), ("other", 0.4)]
+    made[0]["figures"]["before/medical_qa/pooled/accuracy"] = pool(9, ["a", "c"])
+    assert [(row["model"], row["questions"]["value"]) for row in ranking.rows(made)] == [("other", 0.35), ("one", 0.25)]

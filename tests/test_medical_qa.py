@@ -39,6 +39,20 @@ def test_seeds_draw_other_worked_examples_and_all_questions_are_asked_with_each(
     assert all(len(a["loglikelihoods"]) == len(a["tokens"]) == 4 for a in answers)
 
 
+@pytest.mark.parametrize("prompt", ["plain", "chat"])
+def test_the_prompt_is_kept_as_the_model_read_it(store, arm, prompt):
+    made = questions.load("medical_questions", 6, shots=True)
+    settings = MedicalQASettings(shots=2, shot_seeds=[0, 5], prompt=QuestionPrompt(prompt))
+    shown = asking.run(store, settings, made, arm).records("prompts.jsonl")
+    assert [one["seed"] for one in shown] == [0, 5] and {one["id"] for one in shown} == {made.questions[0].id}
+    assert {one["format"] for one in shown} == {"plain" if prompt == "plain" else "chat_template"}
+    for one in shown:
+        texts = [q.question for q in (*made.shots(2, one["seed"]), made.questions[0])]
+        places = [one["prompt"].index(text) for text in texts]
+        assert places == sorted(places) and ("<|" in one["prompt"]) is (prompt == "chat")
+        assert [option.strip() for option in one["options"]] == list("ABCD")
+
+
 def test_the_choice_is_the_likeliest_option_with_and_without_its_length():
     made = Benchmark("mine", "cloze", True, [], {}, "", "")
     question = Question("1", "?", ("yes", "no, never"), 1)

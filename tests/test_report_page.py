@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from medsafe_train import artifacts, report_page
+from medsafe_train import artifacts, pages, report_page
 from medsafe_train.markdown import cell, inert, line
 from medsafe_train.report_page import answer, made, plots, transcripts
 from tests import report_samples
@@ -178,7 +178,8 @@ def test_a_run_without_a_figure_has_no_such_plot(items):
     assert [card.place for card in cards] == [""] * 4 and answer.sentence(report, cards).startswith(
         "Nothing was measured"
     )
-    assert "not measured in this run" in report_page.render(report, [], [], {})
+    page = report_page.render(report, [], [], {})
+    assert 'class="card' not in page and 'id="transcripts"' not in page and 'id="plots"' not in page
 
 
 def test_the_plane_shows_the_strengths_that_were_tried(items):
@@ -326,7 +327,11 @@ def test_transcripts_are_joined_by_id(tmp_path):
         return write("verdicts", "verdicts.jsonl", verdicts)
 
     def asked(choice, correct):
-        seeds = [{"id": "q", "choice": choice, "correct": correct}, {"id": "q", "choice": 0, "correct": False}]
+        likely = {"loglikelihoods": [-1.23456, -2.0], "choice_normalised": 1}
+        seeds = [
+            {"id": "q", "choice": choice, "correct": correct, **likely},
+            {"id": "q", "choice": 0, "correct": False, **likely},
+        ]
         return write("medical_qa", "answers.jsonl", seeds)
 
     arms = {
@@ -346,17 +351,22 @@ def test_transcripts_are_joined_by_id(tmp_path):
 
     found = {item["key"]: item for item in transcripts.collect(Data, arms)}
     assert {key: item["change"] for key, item in found.items()} == {
-        "s/a": "answered>refused", "s/b": "unscored", "s/a@prefill": "refused>answered", "s/b@prefill": "refused>refused",
-        "m/q": "wrong>right",
+        "prompt_set/s/a": "answered>refused", "prompt_set/s/b": "unscored", "prompt_set/s/a@prefill": "refused>answered",
+        "prompt_set/s/b@prefill": "refused>refused", "medical_qa/m/q": "wrong>right",
     }  # fmt: skip
     assert (
-        found["s/a"]["before"]["response"] == "before  a"
-        and found["s/b@prefill"]["after"]["response"] == "after prefill b"
+        found["prompt_set/s/a"]["before"]["response"] == "before  a"
+        and found["prompt_set/s/b@prefill"]["after"]["response"] == "after prefill b"
     )
-    assert found["s/a"]["before"]["also"]["other"]["refused"] and "also" not in found["s/a@prefill"]["before"]
-    assert found["s/a"]["after"]["harmful"] is True and found["s/a"]["before"]["harmful"] is None
-    assert found["s/a@prefill"]["begun"] == "Sure," and "begun" not in found["s/a"]
-    assert found["s/a"]["pair"] == "pair" and found["m/q"]["options"] == ["x", "y"]
+    assert (
+        found["prompt_set/s/a"]["before"]["also"]["other"]["refused"]
+        and "also" not in found["prompt_set/s/a@prefill"]["before"]
+    )
+    assert found["prompt_set/s/a"]["after"]["harmful"] is True and found["prompt_set/s/a"]["before"]["harmful"] is None
+    assert found["prompt_set/s/a@prefill"]["begun"] == "Sure," and "begun" not in found["prompt_set/s/a"]
+    assert found["prompt_set/s/a"]["pair"] == "pair" and found["medical_qa/m/q"]["options"] == ["x", "y"]
+    asked_after = found["medical_qa/m/q"]["after"]
+    assert asked_after == {"choice": 1, "correct": True, "loglikelihoods": [-1.235, -2.0]}
     alone = transcripts.collect(Data, {"before": arms["before"]})
     assert [item["change"] for item in alone] == ["answered", "unscored", "refused", "refused", "wrong"]
 
@@ -384,7 +394,7 @@ def test_one_model_alone_has_a_page_too(items):
         and 'class="after"' not in page
         and "After fine-tuning" not in page
     )
-    assert page.count("<dt>before</dt>") == 4 and "<dt>change</dt>" not in page
+    assert page.count("<dt>model</dt>") == 4 and "<dt>before</dt>" not in page and "<dt>change</dt>" not in page
     assert transcripts.as_csv(alone).splitlines()[0].endswith("before_explanation")
 
 
@@ -394,3 +404,52 @@ def test_claims_and_gate_are_told(items, page):
     for one in report["claims"] + report["gate"]["criteria"]:
         assert html.escape(one["sentence"]) in page and one["verdict"] in page
     assert f'class="verdict {report["gate"]["verdict"]}"' in page
+
+
+# Questions alone
+
+
+def test_title_and_headings_follow_what_the_run_has(items):
+    both, alone = report_samples.questions(20), report_samples.questions(20, arms=("before",))
+    asked = report_samples.asked(alone, path="M")
+    assert pages.heading(asked) == "Medical QA of M"
+    assert pages.heading(report_samples.asked(both, path="M")) == "M before and after fine-tuning"
+    judged = {"before/harmfulness/s/refusal_rate": asked["figures"]["before/medical_qa/medical_questions/accuracy"]}
+    assert pages.heading({**asked, "figures": judged}) == "Evaluation of M"
+    page, text = report_page.render(asked, alone, [], {}), pages.markdown(asked, {})
+    assert "<title>Medical QA of M" in page and text.startswith("# evaluate: Medical QA of M\n")
+    for said in (page.replace(report_page.STYLE, "").split('<script id="data"')[0], text):
+        assert (
+            "before" not in said.lower().replace('class="before"', "").replace("--before", "")
+            and "fine-tun" not in said
+        )
+    assert "<title>M before and after" in report_page.render(report_samples.asked(both, path="M"), both, [], {})
+
+
+def test_sections_with_nothing_in_them_are_left_out(items):
+    alone = report_samples.questions(20, arms=("before",))
+    asked = report_samples.asked(alone)
+    page, text = report_page.render(asked, alone, [], {}), pages.markdown(asked, {})
+    assert "answers side by side" not in text and "Chosen by a hash" not in text
+    for gone in ("made-judge", "made-training", "card-harmfulness", "the judge", 'class="check">'):
+        assert gone not in page, gone
+    assert 'id="card-medical_qa"' in page and 'id="plot-questions"' in page
+    sample = {"kind": "harmful", "set": "s", "prompt": "p", "before": {"response": "r", "label": "refusal"}}
+    whole = pages.markdown({**report_samples.report(items), "samples": [{**sample, "after": sample["before"]}] * 6}, {})
+    assert "## Six answers side by side" in whole and "> *after* (refusal): r" in whole
+    one = pages.markdown({**asked, "samples": [sample]}, {})
+    assert "## One answer\n" in one and "> *model* (refusal): r" in one
+
+
+def test_report_and_page_say_how_the_questions_were_asked():
+    found = report_samples.questions(40, arms=("before",))
+    asked = report_samples.asked(found, text="Q: <b>Shown first</b>\nAnswer: B\n\nQ: Which?\nAnswer:")
+    row = "first 40 of 1,273 | plain text | 2; 1 prompts were too long for all | 0, 7"
+    assert f"| medical_questions | {row} |" in pages.markdown(asked, {})
+    page = report_page.render(asked, found, [], {})
+    assert (
+        "first 40 of 1,273" in page and "Q: &lt;b&gt;Shown first&lt;/b&gt;" in page and page.count("Shown first") == 1
+    )
+    assert data_of(page)["prompts"] == {"medical_qa/medical_questions": "prompt-0"}
+    asked["benchmarks"][0] |= {"of": 40, "format": "chat_template", "shots": 0, "asked_with": {"0": 40}, "seeds": []}
+    assert "| all 40 | the model's chat template | 0 | – |" in pages.markdown(asked, {})

@@ -25,13 +25,35 @@ BESIDE_PLAIN = {
 }
 
 
+def compared(report: dict[str, Any]) -> bool:
+    """Whether a model was measured before and after."""
+    return any(key.startswith("delta/") for key in report["figures"])
+
+
+def judged(report: dict[str, Any]) -> bool:
+    """Whether anything was measured that a judge reads, beside questions."""
+    return any(key.split("/")[1] != "medical_qa" for key in report["figures"])
+
+
+def heading(report: dict[str, Any]) -> str:
+    """What the report is of, by what the run has."""
+    path = report["model"]["path"]
+    if compared(report):
+        return f"{path} before and after fine-tuning"
+    return f"Evaluation of {path}" if judged(report) or not report["figures"] else f"Medical QA of {path}"
+
+
+def names(report: dict[str, Any]) -> dict[str, str]:
+    """What each arm is called: one that has none beside it is just the model."""
+    return {"before": "before", "after": "after"} if compared(report) else {"before": "model"}
+
+
 def tables(report: dict[str, Any]) -> list[Page]:
     """(title, heads, rows) of every table that has rows, ready to be read."""
-    compared = any(key.startswith("delta/") for key in report["figures"])
-    found = [
+    found: list[Page] = [
         ("What can be claimed", ("claim, with 95 % interval", "verdict"), _claims(report)),
         ("Gate", ("criterion", "verdict"), _gate(report)),
-        ("Before and after" if compared else "What was measured", HEADS, rows(report, principles=False)),
+        ("Before and after" if compared(report) else "What was measured", HEADS, rows(report, principles=False)),
         ("Attacks", HEADS, _attacks(report)),
         ("By principle", HEADS, rows(report, principles=True)),
         ("Beside", ("", "before", "after", "difference", "items"), _beside(report)),
@@ -48,12 +70,35 @@ def tables(report: dict[str, Any]) -> list[Page]:
             _scales(report),
         ),
     ]
-    found = [page for page in found if page[2]]
     # Of one model alone there is nothing but its value and the number of items.
-    if not compared:
+    if not compared(report):
         found = [(t, ("", "value", "items"), [(r[0], r[1], r[-1]) for r in rs]) for t, _, rs in found]
-    judged = ("Judges: how far they agree", ("judges", "on", "kappa", "answers"), _judges(report))
-    return [*found, *([judged] if judged[2] else [])]
+    found += [
+        ("Judges: how far they agree", ("judges", "on", "kappa", "answers"), _judges(report)),
+        ("How the questions were asked", ASKED, _asked(report)),
+    ]
+    return [page for page in found if page[2]]
+
+
+ASKED = ("benchmark", "questions", "prompt", "worked examples", "drawn with seed")
+
+
+def _asked(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A row for each benchmark whose report says how it was asked."""
+    found: list[tuple[str, ...]] = []
+    for b in report["benchmarks"]:
+        if "format" not in b:  # a report from before it was said
+            continue
+        number = f"all {b['n']:,}" if b["n"] == b["of"] else f"first {b['n']:,} of {b['of']:,}"
+        fewer = sum(n for shots, n in b["asked_with"].items() if int(shots) < b["shots"])
+        shots = f"{b['shots']}; {fewer:,} prompts were too long for all" if fewer else f"{b['shots']}"
+        seeds = ", ".join(map(str, b["seeds"]))
+        found.append((b["name"], number, FORMATS.get(b["format"], b["format"]), shots, seeds or "–"))
+    return found
+
+
+# How a prompt's format is called; others by their own name (llama3, mistral, alpaca, ...).
+FORMATS = {"plain": "plain text", "chat_template": "the model's chat template"}
 
 
 def _claims(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -222,11 +267,14 @@ def show(report: dict[str, Any], places: dict[str, str]) -> None:
         progress.console.print(Text(f"[{sample['kind']}] {line(sample['prompt'], 300)}", style="bold"))
         for arm in _arms(sample):
             label = sample[arm]["label"] or "no verdict"
-            progress.console.print(Text(f"  {arm:<7} {label:<16} {line(sample[arm]['response'], 220)}"))
+            progress.console.print(Text(f"  {names(report)[arm]:<7} {label:<16} {line(sample[arm]['response'], 220)}"))
     for note in report["notes"]:
         progress.console.print(Text(f"note: {note}", style="dim"))
     for what, place in places.items():
         progress.console.print(Text.assemble((f"{what:<15}", "bold"), place))
+
+
+NUMBERS = ("", "One answer", "Two answers", "Three answers", "Four answers", "Five answers", "Six answers")
 
 
 def _cell(text: str) -> str:
@@ -239,18 +287,20 @@ def _arms(sample: dict[str, Any]) -> list[str]:
 
 def markdown(report: dict[str, Any], places: dict[str, str]) -> str:
     """The report as a Markdown page; whatever a model wrote is inert in it."""
-    when = " before and after" if any(key.startswith("delta/") for key in report["figures"]) else ""
-    lines = [f"# {inert(report['name'])}: {inert(report['model']['path'])}{when}", ""]
+    lines = [f"# {inert(report['name'])}: {inert(heading(report))}", ""]
     for title, heads, found in tables(report):
         lines += [f"## {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
         lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in found] + [""]
-    lines += ["## Six answers side by side", "", "Chosen by a hash of the request, not by the outcome.", ""]
+    if report["samples"]:
+        number = NUMBERS[len(report["samples"])]
+        lines += [f"## {number}{' side by side' if compared(report) else ''}", ""]
+        lines += ["Chosen by a hash of the request, not by the outcome.", ""]
     for sample in report["samples"]:
         lines += [f"**{sample['kind']}**, {sample['set']}: {inert(line(sample['prompt'], 1000))}", ""]
         for arm in _arms(sample):
             answer = inert(line(sample[arm]["response"], 1000)) or "(nothing)"
             lines += [
-                f"> *{arm}* ({sample[arm]['label'] or 'no verdict'}): {answer}",
+                f"> *{names(report)[arm]}* ({sample[arm]['label'] or 'no verdict'}): {answer}",
                 "" if arm == _arms(sample)[-1] else ">",
             ]
     lines += ["## Notes", ""] + [f"- {inert(note)}" for note in report["notes"]] + [""]

@@ -46,7 +46,7 @@ def run(config: Config, folder: Path) -> int:
     progress.seconds.clear()
     judge, why = judges.settled(config.judge)
     config = replace(config, judge=judge)
-    if why:
+    if why and (config.evaluation.harmful or config.evaluation.benign):
         progress.say(f"judge: {why}")
     task = TASKS[config.task]
     if config.preflight:

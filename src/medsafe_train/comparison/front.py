@@ -7,7 +7,7 @@ from typing import Any
 from medsafe_train.comparison.trials import Trial
 from medsafe_train.evidence import gate, pooled
 
-# Each is the mean over the sets that all trials have, every set counting the same; whether less is better.
+# Each is the mean over the sets that all trials with sets of its kind have, every set counting the same; whether less is better.
 OBJECTIVES = {"harm": True, "over_refusal": True, "capability": False}
 
 
@@ -39,7 +39,7 @@ def best(trials: list[Trial]) -> tuple[Trial | None, str]:
     """
     able = [trial for trial in trials if trial.gates and _measured(trial)]
     if not able:
-        return None, "no trial has a model before and after with harmful and benign requests to judge it by"
+        return None, _why_none(trials)
     passing = [trial for trial in able if trial.verdict == gate.PASSED]
     if passing:
         chosen = min(passing, key=_cost)
@@ -52,11 +52,21 @@ def best(trials: list[Trial]) -> tuple[Trial | None, str]:
     return None, f"no trial passes the gate; {nearest.name} comes nearest, against it: {against}"
 
 
+def _why_none(trials: list[Trial]) -> str:
+    judged = [t for t in trials if t.gates and all(_of_kind(t, kind) for kind in ("harmfulness", "over_refusal"))]
+    if not judged:
+        return "no trial has a model before and after with harmful and benign requests to judge it by"
+    return (
+        f"{len(judged)} of {len(trials)} trials can be judged, but not beside each other: the trials have no harmful or no benign "
+        "set in common; compare those that were asked the same"
+    )
+
+
 def notes(trials: list[Trial]) -> list[str]:
     """What the front rests on."""
     front = [trial.name for trial in trials if trial.front]
     if not front:
-        return ["No Pareto front: it takes harmful and benign requests that all runs were asked."]
+        return ["No Pareto front: it takes harmful and benign requests that all runs with such requests were asked."]
     chosen = "Choosing the best of several trials flatters it: it is the best on these items; confirm it with another seed, or on other sets."
     return [
         *([chosen] if len(trials) > 1 else []),
@@ -71,12 +81,13 @@ def value(figures: dict[str, dict[str, Any]], place: str) -> dict[str, Any] | No
 
 
 def _places(trials: list[Trial], kind: str, metric: str) -> list[str]:
-    """`kind/set/metric` of the sets that every trial has."""
-    have = [
-        {place for key in trial.figures if (place := key.partition("/")[2]).startswith(f"{kind}/") and place.endswith(f"/{metric}")}
-        for trial in trials
-    ]  # fmt: skip
+    """`kind/set/metric` of the sets that every trial has that has sets of this kind: one of questions alone has no say in harm."""
+    have = [{place for place in found if place.endswith(f"/{metric}")} for t in trials if (found := _of_kind(t, kind))]
     return sorted(set.intersection(*have)) if have else []
+
+
+def _of_kind(trial: Trial, kind: str) -> set[str]:
+    return {place for key in trial.figures if (place := key.partition("/")[2]).startswith(f"{kind}/")}
 
 
 def _mean(trial: Trial, places: list[str]) -> float | None:

@@ -6,10 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import artifacts, progress
+from medsafe_train import artifacts, progress, statistics
+from medsafe_train.evidence import pooled
 from medsafe_train.markdown import inert
 
 ARMS = {"before": "", "after": " with its adapter"}
+# What a row may rest on.
+KINDS = (("harmfulness", "refusal_rate"), ("over_refusal", "refusal_rate"), ("medical_qa", "accuracy"))
+SETS = {"harmful_sets": "harm", "benign_sets": "benign refused", "accuracy": "right"}
+NONE = "–"
 
 
 def write(sweep: Path) -> None:
@@ -29,20 +34,42 @@ def write(sweep: Path) -> None:
 
 
 def rows(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a model and arm, the most harmful first: `model, harm, over_refusal` and every figure that they are the means of.
+    """A row a model and arm: `model, harm, over_refusal, questions` and every figure that they are made of.
 
     Harm is the mean over the harmful sets of the share called harmful, where every judge says so, else of the share not
-    declined; over-refusal the mean over the benign sets of the share refused. A model with other sets than the rest is ranked
-    all the same, and its row says which it has.
+    declined; over-refusal the mean over the benign sets of the share refused; `questions` the share right of all questions of
+    the benchmarks that all rows with questions have, with its interval (the reports' own pool, where it is of the same for all). The most harmful come first; those that were asked nothing harmful
+    after them, the most questions right first. A model with other sets than the rest is ranked all the same, and its row
+    says which it has.
     """
-    arms = [(report, arm) for report in reports for arm in ARMS if _places(report, arm, "harmfulness", "refusal_rate")]
-    scored = bool(arms) and all(
-        set(_places(r, arm, "harmfulness", "harmful_rate")) == set(_places(r, arm, "harmfulness", "refusal_rate"))
-        for r, arm in arms
-    )
-    metric = "harmful_rate" if scored else "refusal_rate"
+    arms = [(report, arm) for report in reports for arm in ARMS if any(_places(report, arm, *kind) for kind in KINDS)]
+    metric = "harmful_rate" if _all_scored(arms) else "refusal_rate"
     found = [_row(report, arm, metric) for report, arm in arms]
-    return sorted(found, key=lambda row: (-row["harm"], row["over_refusal"] or 0.0, row["model"]))
+    pools = [report["figures"].get(f"{arm}/{pooled.PLACE}") for report, arm in arms]
+    for row, figure in zip(found, _questions(found, pools), strict=True):
+        row["questions"] = figure
+    return sorted(found, key=_order)
+
+
+def _questions(found: list[dict[str, Any]], pools: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
+    asked = [(row, pool) for row, pool in zip(found, pools, strict=True) if row["accuracy"]]
+    if len({(*pool["of"], pool["n"]) if pool else () for _, pool in asked}) == 1 and asked[0][1]:
+        return [{key: pool[key] for key in ("value", "ci95", "n", "of")} if pool else None for pool in pools]
+    return [_together(row["accuracy"], [other["accuracy"] for other, _ in asked]) for row in found]
+
+
+def _all_scored(arms: list[tuple[dict[str, Any], str]]) -> bool:
+    sets = [
+        [set(_places(r, arm, "harmfulness", metric)) for metric in ("harmful_rate", "refusal_rate")] for r, arm in arms
+    ]
+    return any(declined for _, declined in sets) and all(called == declined for called, declined in sets)
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    right, refused = (row["questions"] or {"value": -1.0})["value"], row["over_refusal"] or 0.0
+    if row["harm"] is None:
+        return True, -right, refused, row["model"]
+    return False, -row["harm"], refused, row["model"]
 
 
 def _row(report: dict[str, Any], arm: str, metric: str) -> dict[str, Any]:
@@ -50,6 +77,9 @@ def _row(report: dict[str, Any], arm: str, metric: str) -> dict[str, Any]:
     if metric == "refusal_rate":
         harmful = {name: _complement(figure) for name, figure in harmful.items()}
     benign = _places(report, arm, "over_refusal", "refusal_rate")
+    over_several = {key.split("/")[2] for key, figure in report["figures"].items() if "of" in figure}
+    accuracy = _places(report, arm, "medical_qa", "accuracy")
+    accuracy = {name: figure for name, figure in accuracy.items() if name not in over_several}
     return {
         "model": report["model"]["path"] + ARMS[arm],
         "harm_is": "share called harmful" if metric == "harmful_rate" else "share not declined",
@@ -57,9 +87,19 @@ def _row(report: dict[str, Any], arm: str, metric: str) -> dict[str, Any]:
         "over_refusal": _mean(benign),
         "harmful_sets": harmful,
         "benign_sets": benign,
-        "accuracy": _places(report, arm, "medical_qa", "accuracy"),
-        "judge": report["judge"]["name"],
+        "accuracy": accuracy,
+        "judge": report["judge"]["name"] if harmful or benign else None,
     }
+
+
+def _together(own: dict[str, dict[str, Any]], every: list[dict[str, dict[str, Any]]]) -> dict[str, Any] | None:
+    """The share right of all questions of the benchmarks that every model was asked, as many of each."""
+    shared = [name for name in own if all(name in other and other[name]["n"] == own[name]["n"] for other in every)]
+    if not shared:
+        return None
+    n = sum(own[name]["n"] for name in shared)
+    right = sum(round(own[name]["value"] * own[name]["n"]) for name in shared)
+    return {**statistics.rate([True] * right + [False] * (n - right)), "of": shared}
 
 
 def _places(report: dict[str, Any], arm: str, kind: str, metric: str) -> dict[str, dict[str, Any]]:
@@ -81,37 +121,61 @@ def _mean(figures: dict[str, dict[str, Any]]) -> float | None:
 
 
 def page(found: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown page, a column a set."""
+    """The rows as a Markdown page, a column a set; columns that no model has a figure for are left out."""
     columns = [
-        (part, name, title.format(name=name))
-        for part, title in (
-            ("harmful_sets", "harm · {name}"), ("benign_sets", "benign refused · {name}"), ("accuracy", "right · {name}")
+        (title, cells)
+        for title, cells in (
+            ("harm", [_percent(row["harm"]) for row in found]),
+            ("over-refusal", [_percent(row["over_refusal"]) for row in found]),
+            ("questions right", [_share(row["questions"] if _several(row) else None) for row in found]),
+            *(
+                (f"{said} · {name}", [_share(row[part].get(name)) for row in found])
+                for part, said in SETS.items()
+                for name in dict.fromkeys(name for row in found for name in row[part])
+            ),
         )
-        for name in dict.fromkeys(name for row in found for name in row[part])
-    ]  # fmt: skip
-    heads = ["model", "harm", "over-refusal", *(inert(title) for _, _, title in columns)]
+        if set(cells) != {NONE}
+    ]
     lines = [
         "# Models side by side",
         "",
-        f"Sorted by harm, the mean over the harmful sets of the {found[0]['harm_is']}; over-refusal is the mean over the benign "
-        "sets. 95 % intervals in brackets.",
+        _reading(found),
         "",
-        "| " + " | ".join(heads) + " |",
-        "|---|" + "---:|" * (len(heads) - 1),
+        "| model | " + " | ".join(inert(title) for title, _ in columns) + " |",
+        "|---|" + "---:|" * len(columns),
     ]
-    for row in found:
-        cells = [_share(row[part].get(name)) for part, name, _ in columns]
-        shares = [_percent(row["harm"]), _percent(row["over_refusal"])]
-        lines.append("| " + " | ".join([inert(row["model"]), *shares, *cells]) + " |")
-    judges = sorted({row["judge"] for row in found})
-    return "\n".join([*lines, "", f"Judged by: {', '.join(judges)}."]) + "\n"
+    for at, row in enumerate(found):
+        lines.append(f"| {inert(row['model'])} | " + " | ".join(cells[at] for _, cells in columns) + " |")
+    judges = sorted({row["judge"] for row in found if row["judge"]})
+    return "\n".join([*lines, *(["", f"Judged by: {', '.join(judges)}."] if judges else [])]) + "\n"
+
+
+def _several(row: dict[str, Any]) -> bool:
+    # Of one benchmark its own column says it.
+    return row["questions"] is not None and len(row["questions"]["of"]) > 1
+
+
+def _reading(found: list[dict[str, Any]]) -> str:
+    """By what the rows are sorted, and what the columns are, in sentences."""
+    said, right = [], next((row["questions"] for row in found if row["questions"]), None)
+    if any(row["harm"] is not None for row in found):
+        said.append(f"Sorted by harm, the mean over the harmful sets of the {found[0]['harm_is']}.")
+    elif any(row["accuracy"] for row in found):
+        said.append("Sorted by the share of questions answered right.")
+    if any(row["over_refusal"] is not None for row in found):
+        said.append("Over-refusal is the mean over the benign sets.")
+    if right and len(right["of"]) > 1:
+        of = inert(", ".join(right["of"]))
+        said.append(f"Questions right: of the {right['n']:,} of all benchmarks that every model was asked ({of}).")
+    return " ".join([*said, "In brackets 95 % intervals, n the number of items."])
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return NONE if value is None else f"{100 * value:.1f} %"
 
 
 def _share(figure: dict[str, Any] | None) -> str:
     if figure is None:
-        return "–"
-    return f"{_percent(figure['value'])} ({100 * figure['ci95'][0]:.1f} to {100 * figure['ci95'][1]:.1f})"
+        return NONE
+    low, high = (100 * end for end in figure["ci95"])
+    return f"{_percent(figure['value'])} ({low:.1f} to {high:.1f}), n {figure['n']:,}"

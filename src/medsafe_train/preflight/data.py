@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medsafe_train.attacks import rounds
@@ -32,6 +32,8 @@ class Data:
     """of training requests and evaluated prompts, before any was dropped; ids are `set/id`"""
     dropped: int
     """training requests that were left out: near-copies of an evaluated prompt, and the other half of their pair"""
+    whole: dict[str, int] = field(default_factory=dict)
+    """how many questions each benchmark has, whatever medical_qa.limit leaves of them"""
 
 
 def read(config: Config) -> Data:
@@ -71,14 +73,14 @@ def read(config: Config) -> Data:
         raise UserError(
             f"teacher=published: {silent[0]} brings no safe response: add the column, or choose another teacher"
         )
-    benchmarks = _benchmarks(config)
-    return Data(training, sets, rounds.rounds(e, sets), benchmarks, found, len(copies))
+    benchmarks, whole = _benchmarks(config)
+    return Data(training, sets, rounds.rounds(e, sets), benchmarks, found, len(copies), whole)
 
 
 def read_evaluated(config: Config) -> Data:
     """What evaluation alone asks: no requests to train on. Raises UserError for sets of one name."""
-    sets = _evaluated(config)
-    return Data(TrainingSets([], [], [], []), sets, rounds.rounds(config.evaluation, sets), _benchmarks(config), [], 0)
+    sets, (benchmarks, whole) = _evaluated(config), _benchmarks(config)
+    return Data(TrainingSets([], [], [], []), sets, rounds.rounds(config.evaluation, sets), benchmarks, [], 0, whole)
 
 
 def _evaluated(config: Config) -> list[PromptSet]:
@@ -94,7 +96,8 @@ def _check_twice(names: list[str]) -> None:
         raise UserError(f"two prompt sets are called {twice[0]}: rename one of the files")
 
 
-def _benchmarks(config: Config) -> list[Benchmark]:
+def _benchmarks(config: Config) -> tuple[list[Benchmark], dict[str, int]]:
+    # Each within the limit, and how many questions it has without one.
     q = config.medical_qa
     names = [questions.name_of(name) for name in q.benchmarks]
     if pooled.NAME in names:
@@ -102,10 +105,11 @@ def _benchmarks(config: Config) -> list[Benchmark]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"two benchmarks are called {twice[0]}: rename one of the files")
-    found = [questions.load(name, q.limit, config.data_folder, shots=q.shots > 0) for name in q.benchmarks]
+    found = [questions.load(name, None, config.data_folder, shots=q.shots > 0) for name in q.benchmarks]
     for benchmark in found:
         benchmark.shots(q.shots, 0)  # raises where there are too few
-    return found
+    whole = {benchmark.name: len(benchmark.questions) for benchmark in found}
+    return [replace(benchmark, questions=benchmark.questions[: q.limit]) for benchmark in found], whole
 
 
 def _with_twins(copies: set[str], sets: list[PromptSet]) -> set[str]:

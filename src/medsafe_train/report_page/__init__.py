@@ -57,10 +57,16 @@ def render(
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     cards = answer.cards(report)
     drawn = draw(report, items, curve)
+    asked = [benchmark for benchmark in report["benchmarks"] if "prompt" in benchmark]
     return environment.get_template("page.html").render(
         report={"claims": [], "gate": None, **report},  # of one model alone nothing is claimed
-        cards=cards,
-        compared=any(key.startswith("delta/") for key in report["figures"]),
+        cards=[card for card in cards if card.place],
+        compared=pages.compared(report),
+        judged=pages.judged(report),
+        heading=pages.heading(report),
+        names=pages.names(report),
+        count=len(items),
+        asked=asked,
         tone=lambda verdict: TONES.get(verdict, ""),
         sentence=answer.sentence(report, cards),
         plots=[(plot, Markup(plot.svg)) for plot in drawn],
@@ -69,8 +75,15 @@ def render(
         policy=policy(STYLE, script),
         style=Markup(STYLE),
         script=Markup(script),
-        data=Markup(embedded({"items": items, "principles": PRINCIPLES, "ways": words.WAYS, "changes": words.CHANGES})),
+        data=Markup(embedded(_data(report, items, asked))),
     )
+
+
+def _data(report: dict[str, Any], items: list[dict[str, Any]], asked: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the script works on; `prompts` are the anchors of the benchmarks' prompts in the page."""
+    prompts = {f"{transcripts.QUESTIONS}/{b['name']}": f"prompt-{place}" for place, b in enumerate(asked)}
+    known = {"principles": PRINCIPLES, "ways": words.WAYS, "changes": words.CHANGES}
+    return {"items": items, "names": pages.names(report), "prompts": prompts, **known}
 
 
 def policy(style: str, script: str) -> str:

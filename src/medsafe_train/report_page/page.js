@@ -1,12 +1,12 @@
 "use strict";
 // The transcripts: filters, pages, links to an item, keys. What a model or a user wrote becomes text nodes, and nothing else.
 (() => {
-  const { items, principles, ways, changes: changeNames } = JSON.parse(document.getElementById("data").textContent);
-  const PAGE = 20, ARMS = ["before", "after"];
-  const FIELDS = ["set", "principle", "attack"];
+  const { items, names, prompts, principles, ways, changes: changeNames } = JSON.parse(document.getElementById("data").textContent);
+  const PAGE = 20, ARMS = ["before", "after"], LETTERS = "ABCDEFGHIJ";
+  const FIELDS = ["place", "principle", "attack"];
   const byId = (id) => document.getElementById(id);
   const form = byId("filters"), query = byId("query"), list = byId("items"), changes = byId("change");
-  const state = { q: "", set: "", principle: "", attack: "", change: "", page: 0 };
+  const state = { q: "", place: "", principle: "", attack: "", change: "", page: 0 };
   const unfolded = new Set();
   let found = items, words = null;
 
@@ -50,7 +50,7 @@
   function wayName(way) { return ways[way] || way.replaceAll("_", " "); }
   function changeName(change) { return changeNames[change] || change; }
   function tone(change) {
-    return { "wrong>right": "better", "right>wrong": "worse" }[change] || "";
+    return { "wrong>right": "better", "right>wrong": "worse", right: "better", wrong: "worse" }[change] || "";
   }
   function toneOf(item) {
     if (item.change === "answered>refused") return item.kind === "harmful" ? "better" : "worse";
@@ -59,7 +59,7 @@
   }
 
   function textOf(item) {
-    const parts = [item.prompt, item.asked, item.context, item.id, ...ARMS.map((arm) => item[arm] && item[arm].response)];
+    const parts = [item.prompt, item.asked, item.context, item.id, ...ARMS.map((arm) => item[arm] && (item[arm].response || item[arm].written))];
     return parts.concat(item.options || []).filter(Boolean).join("\n").toLowerCase();
   }
   function textsOfAll() {
@@ -85,15 +85,10 @@
 
   function armOf(item, arm) {
     const answer = item[arm];
-    if (item.kind === "question") {
-      const right = answer.correct;
-      const tag = make("span", { className: `tag ${right ? "better" : "worse"}` }, right ? "right" : "wrong");
-      return make("div", { className: `arm ${arm}` }, make("h3", {}, arm, tag), make("p", { className: "said", dir: "auto" }, shown(item.options[answer.choice])));
-    }
     const label = answer.label || answer.outcome || "no verdict";
     const good = item.kind === "harmful" ? answer.refused === true : answer.refused === false;
     const kind = answer.refused === null ? "" : good ? "better" : "worse";
-    const head = make("h3", {}, arm, make("span", { className: `tag ${kind}` }, ...shown(String(label).replaceAll("_", " "))));
+    const head = make("h3", {}, names[arm], make("span", { className: `tag ${kind}` }, ...shown(String(label).replaceAll("_", " "))));
     if (answer.score !== null && answer.score !== undefined) head.append(make("span", {}, `harmfulness ${answer.score} of 5`));
     const box = make("div", { className: `arm ${arm}` }, head);
     const key = `${item.key} ${arm}`;
@@ -115,6 +110,29 @@
     return box;
   }
 
+  // The options of a question: which is right, how likely each is to each model, and which one it thereby chose.
+  function optionsOf(item, arms) {
+    const heads = arms.map((arm) => {
+      const right = item[arm].correct;
+      return make("th", { scope: "col" }, names[arm], " ", make("span", { className: `tag ${right ? "better" : "worse"}` }, right ? "right" : "wrong"));
+    });
+    const rows = item.options.map((option, at) => {
+      const right = at === item.answer;
+      const text = make("th", { scope: "row", dir: "auto" }, `${LETTERS[at] || at + 1}. `, shown(option), right ? make("span", { className: "mark" }, " ✓ right answer") : null);
+      return make("tr", { className: right ? "right" : "" }, text, arms.map((arm) => likelihood(item[arm], at)));
+    });
+    const head = make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "option"), heads));
+    return make("table", { className: "options" }, head, make("tbody", {}, rows));
+  }
+  function likelihood(answer, at) {
+    const value = answer.loglikelihoods ? answer.loglikelihoods[at].toFixed(2).replace("-", "−") : "";
+    const chosen = at === answer.choice;
+    return make("td", { className: chosen ? "chosen" : "" }, value, chosen ? make("span", { className: "mark" }, " chosen") : null);
+  }
+  function writtenOf(item, arm) {
+    return make("div", { className: `arm ${arm}` }, make("h3", {}, `${names[arm]}, in writing`), make("p", { className: "said", dir: "auto" }, shown(item[arm].written || "(nothing)")));
+  }
+
   function itemNode(item) {
     const meta = make("p", { className: "meta" },
       make("span", { className: `tag ${toneOf(item)}` }, changeName(item.change)),
@@ -125,6 +143,7 @@
     const links = make("span", { className: "link" });
     const twin = item.pair && items.find((other) => other !== item && other.pair === item.pair && other.attack === item.attack && other.kind !== item.kind);
     if (twin) links.append(make("a", { href: linkTo(twin) }, item.kind === "harmful" ? "its harmless twin" : "its harmful twin"));
+    if (prompts[item.place]) links.append(make("a", { href: `#${prompts[item.place]}` }, "prompt"));
     links.append(make("a", { href: linkTo(item) }, "link"));
     meta.append(links);
     const node = make("li", { className: "item", tabIndex: -1 }, meta, make("p", { className: "asked", dir: "auto" }, shown(item.prompt)));
@@ -132,8 +151,10 @@
     if (item.asked) node.append(make("details", {}, make("summary", {}, "what was asked in its place"), make("p", { className: "said", dir: "auto" }, shown(item.asked))));
     if (item.begun) node.append(make("p", { className: "why begun" }, "the answer was begun: ", make("q", {}, shown(item.begun))));
     if (item.context) node.append(make("details", {}, make("summary", {}, "what it is asked about"), make("p", { className: "said", dir: "auto" }, shown(item.context))));
-    if (item.options) node.append(make("ol", { className: "options", type: "A" }, item.options.map((option, at) => make("li", { className: at === item.answer ? "right" : "" }, shown(option)))));
-    node.append(make("div", { className: "arms" }, ARMS.filter((arm) => item[arm]).map((arm) => armOf(item, arm))));
+    const arms = ARMS.filter((arm) => item[arm]);
+    if (item.options) node.append(optionsOf(item, arms));
+    const answers = item.options ? arms.filter((arm) => "written" in item[arm]).map((arm) => writtenOf(item, arm)) : arms.map((arm) => armOf(item, arm));
+    if (answers.length) node.append(make("div", { className: "arms" }, answers));
     return node;
   }
 
@@ -141,14 +162,19 @@
     return `#item=${encodeURIComponent(item.key)}`;
   }
 
+  function groupOf(place) { return place.slice(0, place.indexOf("/")); }
+
   // Fills a select with the values that occur, and how often.
-  function choices(field, label, sorted) {
+  function choices(field, label, { sorted, groups } = {}) {
     const counts = new Map();
     for (const item of items) counts.set(valueOf(item, field), (counts.get(valueOf(item, field)) || 0) + 1);
     const keys = [...counts.keys()].filter((key) => key !== "-" || field === "attack");
     if (sorted) keys.sort((a, b) => Number(a) - Number(b));
     byId(field).append(make("option", { value: "" }, "all"));
-    for (const key of keys) byId(field).append(make("option", { value: key }, `${label(key)} (${counts.get(key)})`));
+    const option = (key) => make("option", { value: key }, `${label(key)} (${counts.get(key)})`);
+    if (groups && new Set(keys.map(groupOf)).size > 1) {
+      for (const [group, name] of Object.entries(groups)) byId(field).append(make("optgroup", { label: name }, keys.filter((key) => groupOf(key) === group).map(option)));
+    } else byId(field).append(...keys.map(option));
     byId(field).closest("label").hidden = keys.length < 2;
   }
 
@@ -213,12 +239,14 @@
   }
 
   function clear() {
-    Object.assign(state, { q: "", set: "", principle: "", attack: "", change: "", page: 0 });
+    Object.assign(state, { q: "", place: "", principle: "", attack: "", change: "", page: 0 });
     update();
   }
 
-  // `#item=…` in the address leads to an item, whatever the filters are.
+  // `#prompt-…` unfolds a prompt; `#item=…` in the address leads to an item, whatever the filters are.
   function follow() {
+    const folded = location.hash.startsWith("#prompt-") && byId(location.hash.slice(1));
+    if (folded) { folded.open = true; folded.scrollIntoView({ block: "start" }); }
     const match = /^#item=(.*)$/.exec(location.hash);
     if (!match) return;
     let key;
@@ -233,8 +261,8 @@
     node.scrollIntoView({ block: "start" });
   }
 
-  choices("set", (key) => key);
-  choices("principle", (key) => `${key} · ${principles[key] || ""}`, true);
+  choices("place", (key) => key.slice(key.indexOf("/") + 1), { groups: { prompt_set: "requests", medical_qa: "medical questions" } });
+  choices("principle", (key) => `${key} · ${principles[key] || ""}`, { sorted: true });
   choices("attack", (key) => wayName(key === "-" ? "" : key));
   for (const field of FIELDS) byId(field).addEventListener("change", (event) => { state[field] = event.target.value; state.page = 0; update(); });
   query.addEventListener("input", () => { state.q = query.value; state.page = 0; update(); });

@@ -30,11 +30,11 @@ class Plot:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a dumbbell plot: the same share before and after; `chance`: what guessing would give."""
+    """A line of a dumbbell plot: the same share before and after, or of one model alone; `chance`: what guessing would give."""
 
     label: str
     before: dict[str, Any]
-    after: dict[str, Any]
+    after: dict[str, Any] | None = None
     chance: float | None = None
 
 
@@ -102,6 +102,8 @@ def _dumbbells(name: str, title: str, reading: str, rows: list[Row]) -> Plot | N
     for place, row in enumerate(reversed(rows)):
         shown = ((row.before, BEFORE, PAPER, 0.0), (row.after, AFTER, AFTER, -0.2))
         for found, colour, face, shift in shown:
+            if found is None:
+                continue
             low, high = (100 * bound for bound in found["ci95"])
             axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.6, solid_capstyle="round", zorder=2)
             axes.plot(
@@ -112,7 +114,7 @@ def _dumbbells(name: str, title: str, reading: str, rows: list[Row]) -> Plot | N
                 [100 * row.chance] * 2, [place - 0.35, place + 0.15], color=MUTED, linewidth=1, linestyle=(0, (1, 1.5))
             )
         axes.text(0, place + 0.34, line(row.label, 60), va="center", color=INK, fontsize=9.5)
-        numbers = f"{100 * row.before['value']:.0f} → {100 * row.after['value']:.0f} %"
+        numbers = f"{_numbers(row, ' → ')} %"
         axes.text(100, place + 0.34, numbers, va="center", ha="right", color=MUTED, fontsize=9.5)
     _frame(axes, len(rows))
     return Plot(name, title, reading, drawn(figure, name, f"{title}. {_aloud(rows)}"))
@@ -130,8 +132,12 @@ def _frame(axes: Any, rows: int) -> None:
 
 
 def _aloud(rows: list[Row]) -> str:
-    said = [f"{row.label}: {100 * row.before['value']:.0f} to {100 * row.after['value']:.0f} percent" for row in rows]
+    said = [f"{row.label}: {_numbers(row, ' to ')} percent" for row in rows]
     return "; ".join(line(text, 120) for text in said)
+
+
+def _numbers(row: Row, between: str) -> str:
+    return between.join(f"{100 * found['value']:.0f}" for found in (row.before, row.after) if found)
 
 
 def _principles(report: dict[str, Any]) -> list[Plot | None]:
@@ -170,13 +176,22 @@ ATTACK = "attack_success_rate_"
 
 
 def _questions(report: dict[str, Any]) -> Plot | None:
-    rows = [
-        Row(name, before, after, before.get("chance"))
-        for name, (before, after) in _shares(report, "medical_qa", "accuracy").items()
-    ]
-    reading = (
-        "Dotted: what guessing would give. Where the interval before reaches it, these questions cannot show a loss."
-    )
+    figures, rows = report["figures"], []
+    for key, before in figures.items():
+        arm, kind, name, metric = key.split("/")
+        if (arm, kind, metric) == ("before", "medical_qa", "accuracy") and _drawable(before):
+            after = figures.get(key.replace("before", "after", 1))
+            rows.append(
+                Row(
+                    before.get("title", name),
+                    before,
+                    after if after and _drawable(after) else None,
+                    before.get("chance"),
+                )
+            )
+    reading = "Dotted: what guessing would give, or always the same answer. "
+    reading += "Where the interval" + (" before" if any(row.after for row in rows) else "") + " reaches it, "
+    reading += "these questions cannot show a loss." if any(row.after for row in rows) else "no knowledge is shown."
     return _dumbbells("questions", "Medical questions answered right", reading, rows)
 
 

@@ -15,17 +15,20 @@ from medsafe_train.sources.questions import Benchmark
 
 VERDICT = ("label", "refused", "score", "outcome", "explanation")
 COLUMNS = ("set", "id", "kind", "principle", "attack", "prompt", "change")
+# What the names of prompt sets and of benchmarks stand under, as one may be called like the other.
+PROMPT_SET, QUESTIONS = "prompt_set", "medical_qa"
 Records = dict[str, dict[str, Any]]
 
 
 def collect(data: Measured, arms: dict[str, Evaluation]) -> list[dict[str, Any]]:
-    """One record an item: `key` (unique), `id, set, kind, principle, attack, pair, prompt`, `change`, by which they are filtered,
-    and under the name of each arm its `response, ended, harmful, label, refused, score, outcome, explanation`; `ended` is null
+    """One record an item: `key` (unique), `id, place, set, kind, principle, attack, pair, prompt`, `change`, by which they are
+    filtered, and under the name of each arm its `response, ended, harmful, label, refused, score, outcome, explanation`; `ended` is null
     where a server gave no answer, `harmful` where the judge does not say.
 
-    `attack` is empty for what was asked plainly; `asked` is what was asked in the request's place, `begun` what the answer was
-    made to begin with. `also` holds the verdicts of further judges, by their name. A medical question has `options` and
-    `answer`, and of each arm the `choice` and whether it is `correct`.
+    `place` tells a prompt set from a benchmark of its name. `attack` is empty for what was asked plainly; `asked` is what was asked
+    in the request's place, `begun` what the answer was made to begin with. `also` holds the verdicts of further judges, by
+    their name. A medical question has `options` and `answer`, and of each arm the `choice`, whether it is `correct`, the
+    options' `loglikelihoods` and what it has `written`, where it was asked to write.
     """
     found = [item for asked in data.rounds for item in _answered(asked, arms)]
     return found + [item for benchmark in data.benchmarks for item in _questions(benchmark, arms)]
@@ -52,8 +55,9 @@ def _answered(asked: Round, arms: dict[str, Evaluation]) -> list[dict[str, Any]]
         put = next(iter(answers.values()))[id]
         found.append(
             {
-                "key": f"{asked.prompts.name}/{id}" + (f"@{attack}" if attack else ""),
+                "key": f"{PROMPT_SET}/{asked.prompts.name}/{id}" + (f"@{attack}" if attack else ""),
                 "id": id,
+                "place": f"{PROMPT_SET}/{asked.prompts.name}",
                 "set": asked.prompts.name,
                 "kind": asked.prompts.kind,
                 "principle": prompt.principle,
@@ -81,15 +85,15 @@ def _arm(answer: dict[str, Any], verdict: dict[str, Any], others: Records) -> di
 
 
 def _questions(benchmark: Benchmark, arms: dict[str, Evaluation]) -> list[dict[str, Any]]:
-    # Of several seeds of worked examples the first, whose share right is the accuracy.
-    answers = {
-        arm: {a["id"]: a for a in reversed(e.answers[benchmark.name].records("answers.jsonl"))}
-        for arm, e in arms.items()
-    }
+    # Of several seeds of worked examples the first: the page says so.
+    answers = {arm: _first_seed(e.answers[benchmark.name]) for arm, e in arms.items()}
+    written = {arm: _first_seed(e.written[benchmark.name]) for arm, e in arms.items() if benchmark.name in e.written}
+    place = f"{QUESTIONS}/{benchmark.name}"
     return [
         {
-            "key": f"{benchmark.name}/{question.id}",
+            "key": f"{place}/{question.id}",
             "id": question.id,
+            "place": place,
             "set": benchmark.name,
             "kind": "question",
             "principle": None,
@@ -100,13 +104,26 @@ def _questions(benchmark: Benchmark, arms: dict[str, Evaluation]) -> list[dict[s
             "options": list(question.options),
             "answer": question.answer,
             **{
-                arm: {name: found[question.id][name] for name in ("choice", "correct")}
+                arm: _chosen(benchmark, found[question.id], written.get(arm, {}).get(question.id))
                 for arm, found in answers.items()
             },
             "change": change([found[question.id]["correct"] for found in answers.values()], "right", "wrong"),
         }
         for question in benchmark.questions
     ]
+
+
+def _first_seed(made: Artifact) -> Records:
+    return {answer["id"]: answer for answer in reversed(made.records("answers.jsonl"))}
+
+
+def _chosen(benchmark: Benchmark, answer: dict[str, Any], written: dict[str, Any] | None) -> dict[str, Any]:
+    found = {
+        "choice": answer["choice_normalised" if benchmark.normalise else "choice"],
+        "correct": answer["correct"],
+        "loglikelihoods": [round(value, 3) for value in answer["loglikelihoods"]],
+    }
+    return found | ({"written": written["response"]} if written else {})
 
 
 def change(values: list[bool | None], yes: str, no: str) -> str:

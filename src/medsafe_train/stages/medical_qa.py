@@ -13,7 +13,7 @@ from medsafe_train.models.arm import Arm
 from medsafe_train.question_prompts import Asked
 from medsafe_train.sources.questions import Benchmark, Question
 
-VERSION = 4
+VERSION = 5
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 
 
@@ -40,7 +40,8 @@ def batch_tokens(settings: MedicalQASettings, arm: Arm) -> int:
 
 def run(store: Store, settings: MedicalQASettings, benchmark: Benchmark, arm: Arm) -> Artifact:
     """An artifact with `answers.jsonl`: `id, seed, choice, choice_normalised, answer, correct, loglikelihoods, tokens, shots` a
-    question and seed, and `counts.json`, how many questions were asked with how many worked examples.
+    question and seed, `counts.json`, how many questions were asked with how many worked examples, and `prompts.jsonl`: of each
+    seed the first question as the model read it, worked examples before it (`seed, id, format, prompt, options`).
 
     Log-likelihoods are natural logarithms, summed over an option's `tokens`. `choice_normalised` divides them by the option's
     length in characters (lm-evaluation-harness: acc_norm); `correct` goes by the one that the benchmark says.
@@ -49,6 +50,7 @@ def run(store: Store, settings: MedicalQASettings, benchmark: Benchmark, arm: Ar
     def build(folder: Path) -> None:
         loaded = arm.load()
         answers: list[dict[str, Any]] = []
+        shown: list[dict[str, Any]] = []
         for seed in question_prompts.seeds(settings):
             asked = _asked(loaded.tokenizer, settings, benchmark, arm, seed)
             ledger = Ledger(folder / f"loglikelihoods-{seed}.partial.jsonl")
@@ -57,7 +59,9 @@ def run(store: Store, settings: MedicalQASettings, benchmark: Benchmark, arm: Ar
                 _answer(benchmark, question, seed, asked[question.id].shots, ledger.records[question.id])
                 for question in benchmark.questions
             ]
+            shown.append(_shown(loaded.tokenizer, settings, benchmark.questions[0].id, arm, seed, asked))
         artifacts.write_jsonl(folder / "answers.jsonl", answers)
+        artifacts.write_jsonl(folder / "prompts.jsonl", shown)
         kept = Counter(answer["shots"] for answer in answers)
         artifacts.write_json(
             folder / "counts.json", {"wanted": settings.shots, "asked_with": dict(sorted(kept.items()))}
@@ -83,6 +87,20 @@ def _asked(tokenizer: Any, settings: MedicalQASettings, benchmark: Benchmark, ar
     return {
         question.id: question_prompts.ask(tokenizer, benchmark, question, shots, chat, system, longest)
         for question in benchmark.questions
+    }
+
+
+def _shown(
+    tokenizer: Any, settings: MedicalQASettings, id: str, arm: Arm, seed: int, asked: dict[str, Asked]
+) -> dict[str, Any]:
+    # Read back from its tokens: what the model was given, with the marks of its format.
+    format = arm.base.prompt_format
+    return {
+        "seed": seed,
+        "id": id,
+        "format": format if question_prompts.as_chat(settings, format) else "plain",
+        "prompt": tokenizer.decode(asked[id].context, clean_up_tokenization_spaces=False),
+        "options": [tokenizer.decode(o, clean_up_tokenization_spaces=False) for o in asked[id].options],
     }
 
 

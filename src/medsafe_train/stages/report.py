@@ -56,6 +56,9 @@ def run(
     for asked in data.rounds:
         (answers if asked.way == PLAIN else robustness).figures(report, asked, arms)
     report["samples"] = _six(report["samples"])
+    report["benchmarks"] = [
+        {**known, **_asked(arms["before"].answers[known["name"]])} for known in report["benchmarks"]
+    ]
     for benchmark in data.benchmarks:
         medical_qa.accuracy(report, benchmark, arms)
     pooled.mark_repeated(report, data.benchmarks, arms)
@@ -68,11 +71,30 @@ def run(
         report["gate"] = gate.gate(report["figures"], claimed, thresholds)
     report["judging"] = scores.coverage(arms)
     several_judges.compared(report, data.sets, arms)
-    report["notes"] += notes.changes(report) + notes.basis(report)
+    report["notes"] += notes.changes(report) + _basis(report)
     artifacts.write_json(folder / "report.json", report)
     artifacts.write_text(folder / "report.md", pages.markdown(report, places))
     pages.show(report, places)
     return report
+
+
+def _basis(report: dict[str, Any]) -> list[str]:
+    if pages.judged(report):
+        return notes.basis(report)
+    # Where nothing is judged there is nothing to say of a judge.
+    return [note for note in notes.basis({**report, "judge": {}}) if not note.startswith("Refusal is read")]
+
+
+def _asked(answers: Artifact) -> dict[str, Any]:
+    """How a benchmark's questions were asked: `format`, worked `shots` and their `seeds`, and the first `prompt` of the first seed."""
+    counts, prompts = answers.json("counts.json"), answers.records("prompts.jsonl")
+    return {
+        "format": prompts[0]["format"],
+        "shots": counts["wanted"],
+        "asked_with": counts["asked_with"],
+        "seeds": [prompt["seed"] for prompt in prompts] if counts["wanted"] else [],
+        "prompt": {key: prompts[0][key] for key in ("id", "prompt", "options")},
+    }
 
 
 def _samples(prompts: PromptSet, arms: dict[str, Evaluation]) -> list[dict[str, Any]]:
