@@ -25,7 +25,7 @@ from medsafe_train import artifacts, question_prompts
 from medsafe_train.artifacts import Ledger, Store
 from medsafe_train.config import Dtype, ModelSettings
 from medsafe_train.models import reference
-from medsafe_train.sources import questions
+from medsafe_train.sources import descriptions, questions
 from medsafe_train.sources.questions import Benchmark, Question
 
 PINS = ["torch==2.13.0", "transformers==5.23.0", "lm_eval==0.4.13", "datasets==5.2.0", "accelerate==1.15.0"]
@@ -58,7 +58,7 @@ def benchmark(name: str, data: str, limit: int) -> Benchmark:
     A parity is as good on short prompts, and sooner there. Where the folder has no train part, the worked examples are
     questions that are then not asked.
     """
-    known = questions.published(name)
+    known = descriptions.published(name)
     inside = known.shots == "rest" or (Path(data) / str(known.shots.folder)).is_file()  # type: ignore[union-attr]
     whole = questions.load(name, data_folder=data, shots=inside)
     ordered = sorted(whole.questions, key=_length)

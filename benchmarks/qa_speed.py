@@ -62,7 +62,7 @@ class Worker:
 
 def chosen(name: str, data: str, limit: int) -> Benchmark:
     """A benchmark's first questions, as they come, and worked examples that are none of them."""
-    known = qa_parity.questions.published(name)
+    known = qa_parity.descriptions.published(name)
     inside = known.shots == "rest"
     whole = qa_parity.questions.load(name, data_folder=data, shots=inside)
     pool = whole.pool[:SHOTS] if inside else whole.questions[limit : limit + SHOTS]

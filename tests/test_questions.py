@@ -1,13 +1,17 @@
 """Benchmarks: the published ones whole, a user's own in a few lines, and one line for everything that is wrong with them."""
 
+import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import fields
 
 import pytest
 
 from medsafe_train.config import UserError
-from medsafe_train.sources import questions
+from medsafe_train.sources import descriptions, question_rows, questions
+from medsafe_train.sources.files import Row
+from medsafe_train.sources.read import Location
 from tests.conftest import ROOT
 
 OWN = [
@@ -103,6 +107,191 @@ def test_a_worked_example_is_not_what_is_asked_in_other_case_or_whitespace(tmp_p
     again = {**SHOWN, "id": "4", "question": "which organ\u00a0 PUMPS blood? "}
     found = questions.load(lines(tmp_path / "mine.jsonl", [*OWN, SHOWN, again]), shots=True)
     assert [q.id for q in found.pool] == ["3"]
+
+
+def asked(path):
+    return questions.load(str(path)).questions
+
+
+TABLE = [["Question", "A", "B", "ANSWER"], ["Which pumps, or beats?", "Liver", "Heart; it beats", "b"]]
+
+
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("csv", ";"), ("csv", "\t"), ("tsv", "\t")])
+def test_a_table_of_any_separator_with_headers_and_letters_of_any_case(tmp_path, suffix, mark):
+    rows = [mark.join(f'"{cell}"' for cell in row) for row in TABLE]
+    (tmp_path / f"mine.{suffix}").write_text("\ufeff" + "\r\n".join(rows) + "\r\n", encoding="utf-8")
+    (found,) = asked(tmp_path / f"mine.{suffix}")
+    assert (found.question, found.options, found.answer) == (TABLE[1][0], ("Liver", "Heart; it beats"), 1)
+
+
+def test_a_table_says_what_parts_its_fields(tmp_path):
+    (tmp_path / "mine.csv").write_text("question;A;B;answer\nWhich?;Liver;Heart\n")
+    assert "mine.csv:2: not as many fields as the header has: check semicolons and quotes" in complaint(
+        str(tmp_path / "mine.csv")
+    )
+
+
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path, refused):
+    (tmp_path / "mine.xlsx").write_bytes(b"PK\x03\x04\xff")
+    line = refused("+recipe=smoke", f"medical_qa.benchmarks=[{tmp_path / 'mine.xlsx'}]")
+    assert "mine.xlsx: a spreadsheet: save it as CSV in UTF-8" in line
+
+
+def test_lists_in_cells_of_a_table(tmp_path):
+    (tmp_path / "mine.csv").write_text('question,options,answer\nWhich?,"[""Liver"", ""Heart""]",Heart\n')
+    assert [(q.options, q.answer) for q in asked(tmp_path / "mine.csv")] == [(("Liver", "Heart"), 1)]
+    (tmp_path / "mine.csv").write_text("question,options,answer\nWhich?,\"['Liver', 'Heart']\",Heart\n")
+    assert "mine.csv:2: options \"['Liver', 'Heart']\" is not a list in JSON" in complaint(str(tmp_path / "mine.csv"))
+
+
+def test_rows_below_a_key(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps({"version": 1, "data": OWN}))
+    assert [(q.id, q.answer) for q in asked(tmp_path / "mine.json")] == [("1", 1), ("2", 0)]
+
+
+BARE = {"question": "Which pumps?", "options": ["Liver", "Heart", "Ear"]}
+KEYED = {**BARE, "options": dict(zip("ABC", BARE["options"], strict=True))}
+ANSWERS = {
+    "from 0": {**BARE, "answer_index": 1},
+    "from 0 in a text": {**BARE, "answer_index": "1"},
+    "text and letter": {**BARE, "answer": "Heart", "answer_idx": "B"},
+    "text and letter of MedQA": {**KEYED, "answer": "Heart", "answer_idx": "b"},
+    "all three": {**BARE, "answer": "b", "answer_idx": "b", "answer_index": 1},
+    # The letter tells which of the two an answer means that is one option's letter and another one's text.
+    "a text that is a letter": {**BARE, "options": ["X", "A", "Y"], "answer": "A", "answer_idx": "B"},
+    "of MMLU's form": {"subject": "s", "question": "Which?", "choices": BARE["options"], "answer": 1},
+    "a subject and a letter": {"subject": "s", "question": "Which?", "choices": BARE["options"], "answer": "B"},
+    "a number for an id": {**BARE, "id": 7, "answer": "B"},
+}
+
+
+@pytest.mark.parametrize("row", ANSWERS.values(), ids=ANSWERS)
+def test_ways_to_name_the_right_option(tmp_path, row):
+    assert [q.answer for q in asked(lines(tmp_path / "mine.jsonl", [row]))] == [1]
+
+
+CONTRADICTIONS = {
+    "MedQA": ({**KEYED, "answer": "Heart", "answer_idx": "A"}, "answer 'Heart' is option B, but answer_idx 'A' is"),
+    "a list": ({**BARE, "answer": "Heart", "answer_idx": "A"}, "answer 'Heart' is option B, but answer_idx 'A' is"),
+    "a position": (
+        {**BARE, "answer": "B", "answer_index": 2},
+        "answer 'B' is option B, but answer_index 2 is option C",
+    ),
+    "no option": (
+        {**KEYED, "answer": "Hart", "answer_idx": "B"},
+        "answer 'Hart' is not one of A, B, C and no option's",
+    ),
+    "a number": ({**BARE, "answer": 1}, "answer is 1, which may count from 0 or from 1: give the letter or the text"),
+    "a digit": ({**BARE, "answer": "1"}, "answer is '1', which may count from 0 or from 1: give the letter or the"),
+    "from 1": ({**BARE, "answer_index": 3}, "answer_index '3' is not one of 0, 1, 2; it counts from 0"),
+    "two names": ({**BARE, "answer": "B", "Answer": "A"}, "two differ in case alone"),
+    "number options": ({**BARE, "options": [1, 2], "answer": "B"}, "option 1 is no text: put it in quotes"),
+}
+
+
+@pytest.mark.parametrize(("row", "word"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_what_names_no_right_option_beyond_doubt_is_refused(tmp_path, row, word):
+    text = complaint(lines(tmp_path / "mine.jsonl", [row]))
+    assert "mine.jsonl:1: " in text and word in text
+
+
+def test_medmcqa_counts_from_what_the_file_tells(tmp_path):
+    row = {"question": "Which?", **dict(zip(("opa", "opb", "opc", "opd"), "pqrs", strict=True))}
+    for given, found in (((0, 3), [0, 3]), ((1, 4), [0, 3])):
+        rows = [{**row, "question": f"Which {cop}?", "cop": cop} for cop in given]
+        assert [q.answer for q in asked(lines(tmp_path / "mine.jsonl", rows))] == found
+    text = complaint(lines(tmp_path / "mine.jsonl", [{**row, "cop": 2}]))
+    assert "mine.jsonl:1: cop is nowhere 0 or 4, so it may count from 0" in text
+    assert [q.answer for q in asked(lines(tmp_path / "mine.jsonl", [{**row, "answer_index": 2}]))] == [2]
+    assert "'0'" not in (text := complaint(lines(tmp_path / "mine.jsonl", [{**row, "cop": n} for n in (0, 4)])))
+    assert "mine.jsonl:2: cop '4' is not one of 0, 1, 2, 3" in text
+
+
+def test_a_question_with_two_answers_is_refused_and_one_that_stands_twice_is_not(tmp_path):
+    row, again = {**BARE, "answer": "B"}, {**BARE, "question": " which  PUMPS?"}
+    turned = {**again, "options": ["Heart", "Ear", "Liver"]}
+    for same in (
+        {**again, "answer": "Heart"},
+        {**turned, "answer": "A"},
+        {**again, "options": ["Ear", "Toe"], "answer": "A"},
+    ):
+        assert len(asked(lines(tmp_path / "mine.jsonl", [row, same]))) == 2
+    for other in ({**again, "answer": "A"}, {**turned, "answer": "B"}, {**again, "answer": "C", "part": "train"}):
+        text = complaint(lines(tmp_path / "mine.jsonl", [row, {**OWN[0], "id": "x"}, other]), shots=True)
+        assert re.search(r"mine\.jsonl:3: the question and options of \S+mine\.jsonl:1 with another answer, '", text)
+
+
+def test_a_published_question_with_two_answers_is_only_said(tmp_path, capsys):
+    file = lines(tmp_path / "asked.jsonl", [{**BARE, "answer": "B"}, {**BARE, "answer": "A"}])
+    digest = hashlib.sha256((tmp_path / "asked.jsonl").read_bytes()).hexdigest()
+    (tmp_path / "mine.yaml").write_text(f"where: asked.jsonl\nsha256: {{asked.jsonl: {digest}}}\n")
+    assert len(asked(tmp_path / "mine.yaml")) == 2 and "with another answer" in capsys.readouterr().out
+    assert "with another answer" in complaint(file)
+
+
+def test_worked_examples_are_not_sought_elsewhere_when_the_questions_lie_in_the_folder(tmp_path, monkeypatch):
+    lines(tmp_path / "asked.jsonl", OWN)
+    known = descriptions.Published(
+        where=Location(folder="asked.jsonl", hub="who/what"), shots=Location(folder="shown.jsonl", hub="who/what")
+    )
+    monkeypatch.setattr(questions, "published", lambda given: known)
+    text = complaint("mine", data_folder=str(tmp_path), shots=True)
+    assert f"no file {tmp_path / 'shown.jsonl'}: data_folder={tmp_path} lacks it: put it there" in text
+    lines(tmp_path / "shown.jsonl", [SHOWN])
+    assert len(questions.load("mine", data_folder=str(tmp_path), shots=True).pool) == 1
+
+
+def test_a_group_is_its_members(cli):
+    nine = [f"mmlu_{subject}" for subject in sorted(MMLU)]
+    assert descriptions.expanded(["pubmedqa", "mmlu", "mine.csv"]) == ["pubmedqa", *nine, "mine.csv"]
+    code, _, err = cli("+recipe=smoke", "medical_qa.benchmarks=[mmlu,mmlu_anatomy]")
+    assert code == 2 and "two benchmarks are called mmlu_anatomy: name it once" in err
+
+
+def test_the_beginning_of_a_name_suggests_all_that_begin_so():
+    assert "did you mean medqa_4options or medqa_5options" in complaint("medqa")
+    assert "did you mean mmlu" in complaint("mmlu_")
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def first_cells(heading):
+    """The names in code marks in the first column of the table below a line of the README."""
+    table = README.split(heading)[1].split("\n\n")[1]
+    return [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+
+
+def test_the_readme_names_the_keys_of_a_description_and_of_a_place():
+    assert sorted(first_cells("The keys of such a description")) == sorted(
+        f.name for f in fields(descriptions.Published)
+    )
+    assert sorted(first_cells("The keys of a place")) == sorted(f.name for f in fields(Location))
+
+
+class Watched(dict):
+    """A row's values that note which columns were looked for."""
+
+    def __init__(self, values, seen):
+        super().__init__(values)
+        self.seen = seen
+
+    def get(self, key, default=None):
+        self.seen.add(key)
+        return super().get(key, default)
+
+    def __contains__(self, key):
+        self.seen.add(key)
+        return super().__contains__(key)
+
+
+def test_the_readme_names_the_columns_of_a_users_questions():
+    seen = {"part"}
+    for row in ({"question": "Which?", "a": "Liver", "b": "Heart", "answer": "b"}, {**BARE, "answer": "b"}):
+        question_rows.READERS["own"](Row(Watched(row, seen), "", ""), 0)
+    letters = {letter.lower() for letter in question_rows.LETTERS}
+    assert letters <= seen
+    assert seen - letters | {"A", "B"} == set(first_cells("The columns of your own questions"))
 
 
 BAD_DESCRIPTIONS = {
@@ -256,10 +445,10 @@ MMLU = {"anatomy": 135, "clinical_knowledge": 265, "college_biology": 144, "coll
 
 
 def test_the_nine_subjects_are_described():
-    subjects = {name.removeprefix("mmlu_") for name in questions.names() if name.startswith("mmlu_")}
+    subjects = {name.removeprefix("mmlu_") for name in descriptions.names() if name.startswith("mmlu_")}
     assert subjects == set(MMLU)
     for subject, count in MMLU.items():
-        known = questions.published(f"mmlu_{subject}")
+        known = descriptions.published(f"mmlu_{subject}")
         assert known.count == count and known.where.hub_name == known.shots.hub_name == subject
         assert known.description.endswith(f"about {subject.replace('_', ' ')}.")
 

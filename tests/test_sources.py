@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from medsafe_train.config import UserError
-from medsafe_train.sources import prompt_sets, questions, read
+from medsafe_train.sources import descriptions, prompt_sets, question_rows, questions, read
+from medsafe_train.sources.files import Row
 from medsafe_train.sources.prompt_sets import Prompt, PromptSet
-from medsafe_train.sources.read import Location, Row
+from medsafe_train.sources.read import Location
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_unknown_benchmark_names_the_nearest():
     text = complaint(questions.load, "pubmed_qa")
     assert "pubmed_qa" in text and "did you mean pubmedqa" in text
     text = complaint(questions.load, "zzz")
-    assert all(name in text for name in questions.names())
+    assert all(name in text for name in descriptions.names())
 
 
 @pytest.mark.parametrize(("name", "kind"), [("benign_twins", "harmful"), ("harmful_requests", "benign")])
@@ -197,12 +198,12 @@ def test_shipped_sets_load_without_a_network(name):
 
 def test_every_name_in_conf_is_readable():
     assert {"medsafetybench", "harmful_requests", "benign_twins"} <= set(prompt_sets.names())
-    assert {"medqa_4options", "pubmedqa", "medical_questions", "abstract_questions"} <= set(questions.names())
+    assert {"medqa_4options", "pubmedqa", "medical_questions", "abstract_questions"} <= set(descriptions.names())
     for name in prompt_sets.names():
         assert prompt_sets.published(name).kind in ("harmful", "benign")
-    for name in questions.names():
-        assert questions.published(name).reader in questions.READERS
-        assert "not stated" not in (questions.published(name).licence, questions.published(name).citation)
+    for name in descriptions.names():
+        assert descriptions.published(name).reader in question_rows.READERS
+        assert "not stated" not in (descriptions.published(name).licence, descriptions.published(name).citation)
 
 
 # --- sets that are read from elsewhere ------------------------------------------------------------------------------
@@ -476,7 +477,8 @@ PUBMEDQA = {"id": "7", "QUESTION": "Does it?", "CONTEXTS": ["One.", "Two."], "fi
 def ask(reader, row, **changes):
     """A row, with some fields changed or (`...`) taken out, through a reader."""
     values = {key: value for key, value in {**row, **changes}.items() if value is not ...}
-    return questions.READERS[reader](Row(values, "file.jsonl:5", "file.jsonl"), 4)
+    rows = [Row(values, "file.jsonl:5", "file.jsonl"), Row({"cop": 0}, "file.jsonl:6", "file.jsonl")]
+    return question_rows.READERS[reader](question_rows.prepared(rows)[0], 4)
 
 
 @pytest.mark.parametrize(
@@ -497,7 +499,7 @@ def ask(reader, row, **changes):
 def test_good_row(reader, row, answer, options):
     found = ask(reader, row)
     assert found.answer == answer and len(found.options) == options and found.question in ("Which?", "Does it?")
-    assert questions.detect(Row(row, "", "")) == reader
+    assert question_rows.detect(question_rows.prepared([Row(row, "", ""), Row({"cop": 0}, "", "")])[0]) == reader
 
 
 def test_contexts_are_joined_in_order():
@@ -561,7 +563,7 @@ def benchmark(monkeypatch, tmp_path, reader, rows, **known):
     folder = tmp_path / "data"
     folder.mkdir(exist_ok=True)
     write(folder, "mine.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    published = questions.Published(reader=reader, style="cloze", where=Location(folder="mine.jsonl"), **known)
+    published = descriptions.Published(reader=reader, style="cloze", where=Location(folder="mine.jsonl"), **known)
     monkeypatch.setattr(questions, "published", lambda given: published)
     return questions.load("mine", data_folder=str(folder))
 

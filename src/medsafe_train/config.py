@@ -422,7 +422,7 @@ class MedicalQASettings:
     """Which medical questions are asked before and after."""
 
     benchmarks: list[str] = field(default_factory=lambda: ["medical_questions", "abstract_questions"])
-    """Benchmarks by name (conf/benchmark), or a YAML, JSON, JSONL, CSV or Parquet file of your own."""
+    """Benchmarks by name (conf/benchmark; `mmlu` is its nine subjects), or a JSON, JSONL, CSV, Parquet or YAML file of your own."""
     limit: int | None = None
     """At most so many questions a benchmark, the first ones; unset: all."""
     shots: int = 0

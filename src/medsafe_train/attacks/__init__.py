@@ -23,8 +23,8 @@ from typing import Any
 
 from medsafe_train.attacks import rewording
 from medsafe_train.config import UserError
+from medsafe_train.sources.files import read_file
 from medsafe_train.sources.prompt_sets import Prompt, PromptSet
-from medsafe_train.sources.read import read_file
 
 # What is asked is made from the wordings here and the rules beside: raise this when one changes.
 VERSION = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from medsafe_train.config import Config
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
-from medsafe_train.sources import prompt_sets, questions, read
+from medsafe_train.sources import descriptions, prompt_sets, read
 
 
 def find(config: Config, models: list[ModelReference]) -> list[str]:
@@ -25,8 +25,8 @@ def find(config: Config, models: list[ModelReference]) -> list[str]:
         for name, part in sorted(named)
         if not prompt_sets.is_file(name)
     ]
-    for name in config.medical_qa.benchmarks:
-        known = questions.published(name)
+    for name in descriptions.expanded(config.medical_qa.benchmarks):
+        known = descriptions.published(name)
         locations += [(name, known.where), (name, known.ids)]
         if config.medical_qa.shots and isinstance(known.shots, read.Location):
             locations.append((name, known.shots))

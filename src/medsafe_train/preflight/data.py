@@ -13,7 +13,7 @@ from medsafe_train.config import Config, UserError
 from medsafe_train.evidence import pooled
 from medsafe_train.quality import near_copies
 from medsafe_train.quality.near_copies import NearCopy
-from medsafe_train.sources import prompt_sets, questions
+from medsafe_train.sources import descriptions, prompt_sets, questions
 from medsafe_train.sources.prompt_sets import PromptSet, TrainingSets
 from medsafe_train.sources.questions import Benchmark
 
@@ -99,13 +99,14 @@ def _check_twice(names: list[str]) -> None:
 def _benchmarks(config: Config) -> tuple[list[Benchmark], dict[str, int]]:
     # Each within the limit, and how many questions it has without one.
     q = config.medical_qa
-    names = [questions.name_of(name) for name in q.benchmarks]
+    chosen = descriptions.expanded(q.benchmarks)
+    names = [descriptions.name_of(name) for name in chosen]
     if pooled.NAME in names:
         raise UserError(f"a benchmark cannot be called {pooled.NAME}, as all of them together are: rename the file")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"two benchmarks are called {twice[0]}: rename one of the files")
-    found = [questions.load(name, None, config.data_folder, shots=q.shots > 0) for name in q.benchmarks]
+        raise UserError(f"two benchmarks are called {twice[0]}: name it once, or rename one of the files")
+    found = [questions.load(name, None, config.data_folder, shots=q.shots > 0) for name in chosen]
     for benchmark in found:
         benchmark.shots(q.shots, 0)  # raises where there are too few
     whole = {benchmark.name: len(benchmark.questions) for benchmark in found}

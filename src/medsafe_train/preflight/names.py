@@ -12,7 +12,7 @@ from medsafe_train.config import Config, UserError
 from medsafe_train.judges import JUDGES, guard, rubric
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
-from medsafe_train.sources import prompt_sets, questions
+from medsafe_train.sources import descriptions, prompt_sets
 from medsafe_train.teachers import TEACHERS
 from medsafe_train.teachers import endpoint as endpoint_teacher
 
@@ -44,8 +44,8 @@ def check(config: Config) -> None:
         guard.format_of(config.judge)
     if config.data_folder is not None and not Path(config.data_folder).is_dir():
         raise UserError(f"data_folder={config.data_folder}: no such folder: correct it")
-    for name in config.medical_qa.benchmarks:
-        questions.published(name)
+    for name in descriptions.expanded(config.medical_qa.benchmarks):
+        descriptions.published(name)
     for setting in ("demonstrations", "evaluation"):
         chosen = getattr(config, setting)
         for name in [*chosen.harmful, *chosen.benign, *getattr(chosen, "replay", [])]:

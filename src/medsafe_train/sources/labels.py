@@ -9,7 +9,7 @@ from typing import Any
 
 from medsafe_train import artifacts
 from medsafe_train.config import UserError
-from medsafe_train.sources.read import Row, read_file, text_of
+from medsafe_train.sources.files import Row, read_file, text_of
 
 LABELS = ("refusal", "partial_refusal", "compliance")
 # As XSTest's annotators call them (Röttger et al. 2023, arXiv 2308.01263).

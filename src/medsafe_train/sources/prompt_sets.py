@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from medsafe_train import artifacts
 from medsafe_train.config import UserError, shipped
-from medsafe_train.sources.read import Location, Row, read, read_file, text_of, unique_ids
+from medsafe_train.sources.files import Row, read_file, text_of, unique_ids
+from medsafe_train.sources.read import Location, read
 
 SUFFIXES = (".jsonl", ".json", ".csv")
 PARTS = ("train", "validation", "test")
