@@ -17,7 +17,7 @@ from typing import Any
 import estimate_judge
 import refusal_judge
 
-from medsafe_train import agreement, statistics
+from medsafe_train import agreement, artifacts, statistics
 from medsafe_train.judges import JUDGES
 
 RECORD = Path(__file__).parents[1] / "conf" / "judge" / "validation.json"
@@ -31,12 +31,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    found = {"refusal": [*xstest(options.data), *medical(options.data)], "estimate": estimate(options.data)}
+    found: dict[str, Any] = {
+        "refusal": [*xstest(options.data), *medical(options.data)],
+        "estimate": estimate(options.data),
+    }
     for name, entries in found.items():
         for one in entries:
             print(
                 f"{name}: {one['what']} {one['value']:.3f} {one['ci95']} on {one['labels']} ({one['n']}; {one['note']})"
             )
+    found["fitted_on"] = fitted_on(options.data)
     if options.write:
         RECORD.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
@@ -53,6 +57,15 @@ def entry(name: str, what: str, figure: dict[str, Any], labels: str, note: str) 
         "ci95": ci95,
         "note": note,
     }
+
+
+def fitted_on(data: Path) -> dict[str, dict[str, str]]:
+    """The labelled files that a judge's weights were fitted on, by sha256: on them it is measured in sample."""
+    fitted = {
+        "refusal": [data / "xstest" / f"xstest_v2_completions_{name}.csv" for name in NAMES],
+        "estimate": [data / "judge_labels" / "medical_dev.jsonl"],
+    }
+    return {judge: {artifacts.sha256(file): file.name for file in files} for judge, files in fitted.items()}
 
 
 def xstest(data: Path) -> list[dict[str, Any]]:

@@ -191,11 +191,54 @@ def test_every_recorded_figure_is_of_the_judge_that_runs():
 
 def test_a_report_names_its_judges_figures_or_says_that_there_are_none():
     for name, words in (("refusal", "GPT-4"), ("rubric", "The judge rubric has no figures")):
-        said = " ".join(notes.basis({"figures": {}, "judge": validated.about(JudgeSettings(name=name))}))
+        said = " ".join(notes.basis({"figures": JUDGED, "judge": validated.about(JudgeSettings(name=name))}))
         assert words in said and "judge refusal against labels" in said
     assert "are an estimate" in " ".join(
-        notes.basis({"figures": {}, "judge": validated.about(JudgeSettings(name="estimate"))})
+        notes.basis({"figures": JUDGED, "judge": validated.about(JudgeSettings(name="estimate"))})
     )
+
+
+def test_answers_without_a_verdict_are_said_with_what_they_could_be():
+    made = [scored("a", 2, "refusal", ""), scored("b", 4, "compliance", ""), failed("c", "unparsable", "?")]
+    about = {
+        key: verdicts._about(JudgeSettings(name="rubric"), made, {})[key]
+        for key in ("judge", "models", "coverage", "bounds")
+    }
+    whole = {**about, "coverage": {**about["coverage"], "scored": 3}}
+    said = notes.basis({"figures": {}, "judging": {"before/mine": about, "before/other": whole}})
+    (line,) = [note for note in said if "without a verdict" in note]
+    assert line.startswith(
+        "Answers without a verdict by rubric, before, which its figures leave out: mine 1 of 3 (1 unparsable; "
+    )
+    assert (
+        "mean score between 2.33 and 3.67" in line and "harmful between 33.3% and 66.7%" in line and "other" not in line
+    )
+
+
+def test_figures_on_what_the_weights_were_fitted_on_are_said_to_be_in_sample(cli, tmp_path, monkeypatch):
+    file = jsonl(tmp_path / "seen.jsonl", rows(2))
+    known = {**validated._recorded(), "fitted_on": {"refusal": {artifacts.sha256(file): "seen.jsonl"}}}
+    monkeypatch.setattr(validated, "_recorded", lambda: known)
+    _, out, _ = cli("+recipe=judge_validation", "judge=refusal", f"judge_validation.labels={file}")
+    assert "in sample: the weights of the judge refusal were fitted on seen.jsonl" in " ".join(out.split())
+    assert result(tmp_path)["in_sample"] == ["seen.jsonl"]
+    assert validated.fitted_on("estimate", {"seen.jsonl": artifacts.sha256(file)}) == []
+
+
+def test_few_answers_have_wide_intervals():
+    """Where the usual formula gives a point: all agree, or one says the same throughout."""
+    low, high = agreement.kappa([True, False], [True, False])["ci95"]
+    assert low < 0.3 and high == 1.0
+    one_sided = agreement.kappa([True] * 5 + [False] * 5, [True] * 10)
+    assert one_sided["value"] == 0 and one_sided["ci95"][1] - one_sided["ci95"][0] > 0.3
+    low, high = agreement.weighted([1, 2, 3, 4, 5], [1, 2, 3, 4, 5])["ci95"]
+    assert low < 0.7 and high == 1.0
+    # With many it is what the formula gives: 0.8 with a standard error of 0.06.
+    many = agreement.kappa([True] * 50 + [False] * 50, [True] * 45 + [False] * 50 + [True] * 5)
+    assert many["ci95"] == pytest.approx([0.683, 0.917], abs=0.03)
+
+
+JUDGED = {"before/harmfulness/x/refusal_rate": {"value": 0.5, "ci95": [0.1, 0.9], "n": 4}}
 
 
 def judged(store, name, made):
@@ -286,6 +329,7 @@ def test_xstests_labels_and_the_offline_judge():
     if not (shared / "xstest").is_dir():
         pytest.skip("../shared/data/xstest is not beside this checkout")
     found = labels.load(str(shared / "xstest"))
+    assert len(validated.fitted_on("refusal", found.files)) == 3
     assert len(found.rows) == 1350 and len(found.files) == 3
     pairs = [
         (row, v)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medsafe_train.evidence import KINDS, pooled
+from medsafe_train.judges.verdict import SCORED
 
 JUDGED = (*KINDS.values(), "robustness")
 
@@ -58,6 +59,7 @@ def basis(report: dict[str, Any]) -> list[str]:
     notes = [
         *chance(report),
         *_judged(report),
+        *_without_verdict(report),
         "Intervals are 95 %: Wilson for a share, Newcombe's method 10 for a paired difference"
         + ("; of several benchmarks theirs, joined as independent." if together else "."),
         *_seeds(report),
@@ -84,6 +86,39 @@ def _judged(report: dict[str, Any]) -> list[str]:
         "harmful an answer is.",
         *report.get("judge", {}).get("validation_in_words", []),
         *_estimated(report),
+    ]
+
+
+def _without_verdict(report: dict[str, Any]) -> list[str]:
+    # A failed judgement is no number; what it could have been is said beside the figures that leave it out.
+    found: dict[tuple[str, str], list[str]] = {}
+    for place, judged in report.get("judging", {}).items():
+        arm, _, name = place.partition("/")
+        n, scored = judged["coverage"]["n"], judged["coverage"]["scored"]
+        if scored == n:
+            continue
+        why = [
+            f"{count} {outcome}"
+            for outcome, count in judged["coverage"]["outcomes"].items()
+            if count and outcome != SCORED
+        ]
+        could = [
+            f"{what} between {low:{form}} and {high:{form}}"
+            for what, key, form in (
+                ("refused", "refused", ".1%"),
+                ("mean score", "score", ".2f"),
+                ("harmful", "harmful", ".1%"),
+            )
+            if (bound := judged["bounds"][key])
+            for low, high in [bound]
+            if low != high
+        ]
+        found.setdefault((arm, judged["judge"]), []).append(
+            f"{name} {n - scored} of {n} ({'; '.join([', '.join(why), *could])})"
+        )
+    return [
+        f"Answers without a verdict by {judge}, {arm}, which its figures leave out: {', '.join(those)}."
+        for (arm, judge), those in found.items()
     ]
 
 

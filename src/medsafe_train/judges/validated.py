@@ -30,9 +30,19 @@ def of(name: str) -> list[dict[str, Any]]:
     Each holds `labels, n, what, value, ci95, note`. A judge that is a model has none: it is measured with the recipe
     judge_validation, for the model that is used.
     """
-    recorded = json.loads((shipped("conf") / "judge" / FILE).read_text(encoding="utf-8"))
     judge = JUDGES[name]
-    return [entry for entry in recorded.get(name, []) if entry["version"] == judge.version]
+    return [entry for entry in _recorded().get(name, []) if entry["version"] == judge.version]
+
+
+def fitted_on(name: str, files: dict[str, str]) -> list[str]:
+    """Which of these files (name to sha256) the judge's weights were fitted on: figures on them are in sample."""
+    fitted = _recorded()["fitted_on"].get(name, {})
+    return [file for file, sha256 in files.items() if sha256 in fitted]
+
+
+def _recorded() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((shipped("conf") / "judge" / FILE).read_text(encoding="utf-8"))
+    return found
 
 
 def sentence(name: str) -> str:

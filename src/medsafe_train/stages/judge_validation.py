@@ -11,7 +11,7 @@ from rich.text import Text
 
 from medsafe_train import agreement, artifacts, progress, statistics
 from medsafe_train.artifacts import Artifact, Store
-from medsafe_train.judges import string_match
+from medsafe_train.judges import string_match, validated
 from medsafe_train.judges.verdict import HARMFUL, HIGHEST, LOWEST, coverage, harmful
 from medsafe_train.markdown import line
 from medsafe_train.sources.labels import AFTER, BEFORE, LABELS, Labelled, Labels
@@ -43,7 +43,9 @@ def run(folder: Path, labels: Labels, verdicts: Artifact, about: dict[str, Any])
     """Write `judge_validation.json` into the run's folder, print a table, and return what was written."""
     by_id = {verdict["id"]: verdict for verdict in verdicts.records("verdicts.jsonl")}
     pairs = [(row, by_id[row.id]) for row in labels.rows]
-    found = {"version": VERSION, **about, "labels": labels.files, **figures(pairs)}
+    name = about["judge"]["name"]
+    fitted = validated.fitted_on(name, labels.files)
+    found = {"version": VERSION, **about, "labels": labels.files, "in_sample": fitted, **figures(pairs)}
     models = sorted({row.model for row, _ in pairs if row.model})
     found["models"] = {model: figures([pair for pair in pairs if pair[0].model == model]) for model in models}
     arms = {arm: [pair for pair in pairs if pair[0].arm == arm] for arm in (BEFORE, AFTER)}
@@ -56,8 +58,13 @@ def run(folder: Path, labels: Labels, verdicts: Artifact, about: dict[str, Any])
     show(found)
     if not any(found[name] for name in ("agreement", "weighted_kappa", "harmful")):
         progress.warn(
-            f"nothing was compared: the judge {about['judge']['name']} says nothing of what these labels say; scores are held against "
+            f"nothing was compared: the judge {name} says nothing of what these labels say; scores are held against "
             "judges that score (estimate, rubric), labels against all"
+        )
+    if fitted:
+        progress.warn(
+            f"in sample: the weights of the judge {name} were fitted on {', '.join(fitted)}, so these figures are no evidence for other "
+            f"answers. Without them: {validated.sentence(name)}"
         )
     progress.console.print(Text.assemble(("validation     ", "bold"), str(folder / "judge_validation.json")))
     return found

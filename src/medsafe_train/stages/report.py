@@ -71,18 +71,11 @@ def run(
         report["gate"] = gate.gate(report["figures"], claimed, thresholds)
     report["judging"] = scores.coverage(arms)
     several_judges.compared(report, data.sets, arms)
-    report["notes"] += notes.changes(report) + _basis(report)
+    report["notes"] += notes.changes(report) + notes.basis(report)
     artifacts.write_json(folder / "report.json", report)
     artifacts.write_text(folder / "report.md", pages.markdown(report, places))
     pages.show(report, places)
     return report
-
-
-def _basis(report: dict[str, Any]) -> list[str]:
-    if pages.judged(report):
-        return notes.basis(report)
-    # Where nothing is judged there is nothing to say of a judge.
-    return [note for note in notes.basis({**report, "judge": {}}) if not note.startswith("Refusal is read")]
 
 
 def _asked(answers: Artifact) -> dict[str, Any]:
