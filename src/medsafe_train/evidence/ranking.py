@@ -166,7 +166,7 @@ def _reading(found: list[dict[str, Any]]) -> str:
         said.append("Over-refusal is the mean over the benign sets.")
     if right and len(right["of"]) > 1:
         of = inert(", ".join(right["of"]))
-        said.append(f"Questions right: of the {right['n']:,} of all benchmarks that every model was asked ({of}).")
+        said.append(f"Questions right: of the {right['n']:,} of {of} together, which every model was asked.")
     return " ".join([*said, "In brackets 95 % intervals, n the number of items."])
 
 

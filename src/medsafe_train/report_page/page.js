@@ -146,7 +146,7 @@
     if (prompts[item.place]) links.append(make("a", { href: `#${prompts[item.place]}` }, "prompt"));
     links.append(make("a", { href: linkTo(item) }, "link"));
     meta.append(links);
-    const node = make("li", { className: "item", tabIndex: -1 }, meta, make("p", { className: "asked", dir: "auto" }, shown(item.prompt)));
+    const node = make("li", { className: `item ${item.kind}`, tabIndex: -1 }, meta, make("p", { className: "asked", dir: "auto" }, shown(item.prompt)));
     node.dataset.key = item.key;
     if (item.asked) node.append(make("details", {}, make("summary", {}, "what was asked in its place"), make("p", { className: "said", dir: "auto" }, shown(item.asked))));
     if (item.begun) node.append(make("p", { className: "why begun" }, "the answer was begun: ", make("q", {}, shown(item.begun))));
