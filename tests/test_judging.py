@@ -97,7 +97,7 @@ def test_too_many_failures_fail_the_stage_and_keep_what_came(store):
         settings = rubric_settings(server, concurrency=1, structured_output=False)
         with pytest.raises(
             UserError,
-            match=r"25 of 30 responses \(5 were not answered.*content policy.*see to http.*asks for the others",
+            match=r"25 of 30 responses \(judge_declined 5; 5 were not answered.*content policy.*see to http.*asks for the others",
         ):
             verdicts.run(store, settings, answered(store))
         server.forget()
