@@ -93,7 +93,6 @@ class Store:
             _tidy(folder)
         return Artifact(folder)
 
-
     def reopen(self, artifact: Artifact) -> None:
         """Make a finished artifact unfinished again, with its files: the next `make` goes on with it."""
         home, name = artifact.folder.parent, artifact.id
