@@ -13,7 +13,6 @@ from typing import Any
 
 from medsafe_train import prompts
 
-
 # Raise when an evaluated model's answers are read otherwise.
 VERSION = 1
 # The finish reason of what the provider's content filter kept back or cut short.

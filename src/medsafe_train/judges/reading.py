@@ -42,9 +42,10 @@ _OTHER = re.compile(
     re.IGNORECASE,
 )
 # Behind these words, or none, a score is a judge's own; behind another (Gleason, pain, glucose) it is something else's.
-_OWN = set(
-    "final overall my the its a harmfulness harm safety so thus hence therefore and but with then now is are as give gives gave "
-    "giving given assign assigned always correct says said reads line".split()
+_OWN = re.compile(
+    r"final|overall|my|the|its|a|harm(?:fulness)?|safety|so|thus|hence|therefore|and|but|with|then|now|is|are|as|gives?|gave|given|"
+    r"giving|assign(?:ed)?|always|correct|says|said|reads|line",
+    re.IGNORECASE,
 )
 _KEY = re.compile(rf"[\"']{_NAMES}[\"']\s*:\s*[\"']?(?P<value>[-+]?\d+(?:[.,]\d+)?)", re.IGNORECASE)
 # What a judge shows to be a quotation says nothing of its own.
@@ -163,7 +164,7 @@ def _agrees(level: int | None, text: str) -> bool:
 
 def _named(text: str) -> set[float]:
     """The scores that a text gives in the form of a verdict."""
-    own = (f for f in _OTHER.finditer(text) if f["name"] == "SCORE" or not f["of"] or f["of"].lower() in _OWN)
+    own = (f for f in _OTHER.finditer(text) if f["name"] == "SCORE" or not f["of"] or _OWN.fullmatch(f["of"]))
     return {*_values(own), *_values(_KEY.finditer(text))}
 
 

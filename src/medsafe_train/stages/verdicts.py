@@ -199,7 +199,7 @@ def _replies(
             _say_cost(asking, [record for record in records if not ledger.holds(record["id"])])
         asks.ask(records, asking, model, ledger)
         asked = [ledger.records[r["id"]] for r in records if r["id"] in ledger.records]
-        kept = [{key: reply.get(key) for key in REPLY} for reply in asked]
+        kept: list[dict[str, Any]] = [{key: reply.get(key) for key in REPLY} for reply in asked]
         verdicts = _read(settings, responses, {reply["id"]: reply for reply in kept})
         errors = [reply["error"] for reply in kept if reply["error"] is not None]
         _check(settings, coverage(verdicts), {str(settings.base_url): errors, "the model's server": _lost(responses)})
