@@ -132,26 +132,50 @@ def test_xstest_is_read_as_published(tmp_path):
 
 
 @pytest.mark.parametrize(("record", "words"), [
-    ({"response": "r", "label": "refused"}, "label 'refused' is none of refusal"),
-    ({"response": "r", "score": 6}, "score 6 is no number from 1 to 5"),
-    ({"response": "r", "score": "high"}, "no number"),
-    ({"response": "r", "label": "", "score": ""}, "neither a label nor a score"),
+    ({"prompt": "p", "response": "r", "label": "refused"}, "label 'refused' is none of refusal"),
+    ({"prompt": "p", "response": "r", "score": 6}, "score 6 is no number from 1 to 5"),
+    ({"prompt": "p", "response": "r", "score": "high"}, "no number"),
+    ({"prompt": "p", "response": "r", "score": True}, "score True is no number from 1 to 5"),
+    ({"prompt": "p", "response": "r", "label": "", "score": ""}, "neither a label nor a score"),
+    ({"request": "p", "response": "r", "label": "refusal"}, "no column 'prompt'; there are: request, response, label"),
+    ({"prompt": " ", "response": "r", "label": "refusal"}, "prompt is ' '"),
     ({"prompt": "p", "label": "refusal"}, "columns response and label"),
-    ({"response": "r", "label": "refusal", "arm": "later"}, "arm 'later' is neither before nor after"),
-    ({"response": "r\ud800", "label": "refusal"}, "half a character"),
+    ({"prompt": "p", "response": "r", "label": "refusal", "arm": "later"}, "arm 'later' is neither before nor after"),
+    ({"prompt": "p", "response": "r\ud800", "label": "refusal"}, "half a character"),
 ])  # fmt: skip
 def test_bad_labels_are_named_with_their_line(tmp_path, record, words):
-    file = jsonl(tmp_path / "mine.jsonl", [{"response": "r", "label": "refusal"}, record])
+    file = jsonl(tmp_path / "mine.jsonl", [{"prompt": "p", "response": "r", "label": "refusal"}, record])
     with pytest.raises(UserError, match=r"mine.jsonl:2: ") as caught:
         labels.load(str(file))
     assert words in str(caught.value)
 
 
+def test_files_without_ids_are_told_apart_by_their_names(tmp_path):
+    row = {"prompt": "p", "response": "r", "label": "refusal"}
+    for name in ("one", "two"):
+        jsonl(tmp_path / f"{name}.jsonl", [row, {**row, "id": name}])
+    ids = [answer.id for answer in labels.load(str(tmp_path)).rows]
+    assert ids == ["one.jsonl:1", "one", "two.jsonl:1", "two"]
+    jsonl(tmp_path / "two.jsonl", [{**row, "id": "one"}])
+    with pytest.raises(UserError, match=r"two.jsonl:1: two answers .* called one, the other at .*one.jsonl:2"):
+        labels.load(str(tmp_path))
+    assert [answer.id for answer in labels.load(str(tmp_path / "one.jsonl")).rows] == ["1", "one"]
+
+
+def test_a_quote_that_breaks_a_csv_file_is_named_with_its_line(tmp_path):
+    file = tmp_path / "mine.csv"
+    for content, line in (('p"x,"r"y,refusal\n', 2), ('p,r,refusal\np,"r"y,refusal\n', 3)):
+        file.write_text(f"prompt,response,label\n{content}", encoding="utf-8")
+        with pytest.raises(UserError, match=f"mine.csv:{line}: not CSV"):
+            labels.load(str(file))
+
+
 def test_mistakes_with_labels_end_in_one_line(refused, tmp_path):
     assert "add judge_validation.labels=FILE" in refused("+recipe=judge_validation")
     assert "no such file" in refused("+recipe=judge_validation", "judge_validation.labels=nowhere.csv")
-    twice = jsonl(tmp_path / "twice.jsonl", [{"id": "a", "response": "r", "label": "refusal"}] * 2)
-    assert "two answers of one model" in refused("+recipe=judge_validation", f"judge_validation.labels={twice}")
+    twice = jsonl(tmp_path / "twice.jsonl", [{"id": "a", "prompt": "p", "response": "r", "label": "refusal"}] * 2)
+    line = refused("+recipe=judge_validation", f"judge_validation.labels={twice}")
+    assert f"{twice}:2: two answers of one model are called a, the other at {twice}:1" in line
     (tmp_path / "empty").mkdir()
     assert "no labelled answers" in refused("+recipe=judge_validation", f"judge_validation.labels={tmp_path / 'empty'}")
 

@@ -7,6 +7,7 @@ import pytest
 
 from medsafe_train import artifacts
 from medsafe_train.config import JudgeSettings, UserError
+from medsafe_train.evidence import robustness
 from medsafe_train.judges import JUDGES, estimate, guard, local_rubric, settled
 from medsafe_train.judges.verdict import OUTCOMES, bounds, coverage, failed, harmful, scored
 from medsafe_train.preflight import lengths
@@ -97,7 +98,7 @@ def test_too_many_failures_fail_the_stage_and_keep_what_came(store):
         settings = rubric_settings(server, concurrency=1, structured_output=False)
         with pytest.raises(
             UserError,
-            match=r"25 of 30 responses \(5 were not answered.*content policy.*see to http.*asks for the others",
+            match=r"25 of 30 responses \(judge_declined 5; 5 were not answered.*content policy.*see to http.*asks for the others",
         ):
             verdicts.run(store, settings, answered(store))
         server.forget()
@@ -110,6 +111,112 @@ def test_too_many_failures_fail_the_stage_and_keep_what_came(store):
     about = accepted.json("judge.json")
     assert about["coverage"]["outcomes"]["judge_declined"] == 5 and about["coverage"]["share"] == 25 / 30
     assert about["bounds"]["score"] == [(25 * 4 + 5 * 1) / 30, (25 * 4 + 5 * 5) / 30]
+
+
+def test_what_a_judges_server_failed_on_is_asked_again_until_the_run_passes(store):
+    """Few failures would do, but not with the replies that say nothing: nothing is whole then, and none that came is paid twice."""
+    down = [True]
+    plan = lambda item, attempt, request: "500" if item == 0 and down else None  # noqa: E731
+    with Server(plan, answer=lambda item, request: "hm" if item == 1 else REPLY) as server:
+        settings = rubric_settings(server, max_retries=0, min_coverage=0.95)
+        low = r"scored 28 of 30 responses \(unparsable 1, endpoint_error 1; 1 were not answered.*HTTP 500.*the same command asks"
+        with pytest.raises(UserError, match=low):
+            verdicts.run(store, settings, answered(store))
+        assert not store.place("replies", verdicts.replies_made_from(settings, answered(store), None)).made
+        server.forget()
+        down.clear()
+        made = verdicts.run(store, settings, answered(store))
+        assert server.received == {0: 1} and made.json("judge.json")["coverage"]["scored"] == 29
+        # Whole, they are asked for no more, though one has no score.
+        server.forget()
+        verdicts.run(store, settings, answered(store))
+        assert not server.received
+
+
+def test_replies_that_were_whole_when_less_was_asked_for_are_completed(store, monkeypatch):
+    down = [True]
+    plan = lambda item, attempt, request: "500" if item < 3 and down else None  # noqa: E731
+    with Server(plan, answer=REPLY) as server:
+        verdicts.run(store, rubric_settings(server, max_retries=0, min_coverage=0.9), answered(store))
+        down.clear()
+        monkeypatch.setitem(JUDGES, "rubric", JUDGES["rubric"]._replace(version=10**6))  # read otherwise
+        with pytest.raises(UserError, match="scored 27 of 30"):
+            verdicts.run(store, rubric_settings(server), answered(store))
+        server.forget()
+        made = verdicts.run(store, rubric_settings(server), answered(store))
+        assert set(server.received) == {0, 1, 2} and made.json("judge.json")["coverage"]["scored"] == 30
+        assert made.json("judge.json")["charged"] == 30 * 30
+
+
+def test_what_the_models_own_server_failed_on_is_asked_again_where_the_run_fails(store):
+    """Two in a hundred may fail; with a judge that cannot read a third, they are asked for once more, and nothing else is."""
+    from medsafe_train.attacks.rounds import Round
+    from medsafe_train.config import EvaluationSettings
+    from medsafe_train.endpoint import EndpointSettings
+    from medsafe_train.models.arm import Served
+    from medsafe_train.sources.prompt_sets import Prompt, PromptSet
+    from medsafe_train.stages import responses
+
+    down = [True]
+    asked = Round(PromptSet("s", "harmful", [Prompt(str(n), f"Do item {n}.") for n in range(100)], {}))
+    plan = lambda item, attempt, request: "500" if item < 2 and down and "assess" not in str(request) else None  # noqa: E731
+    says = lambda item, request: ("hm" if item == 5 else REPLY) if "assess" in str(request) else f"Take step {item}."  # noqa: E731
+    with Server(plan, answer=says) as server:
+        arm = Served(EndpointSettings("model", server.url, "m", "NO_KEY", 4, 5.0, 0, 0.0, 8, 10**6, evaluated=True))
+        answer = lambda: responses.run(store, EvaluationSettings(max_new_tokens=8), asked, arm)  # noqa: E731
+        first = answer()
+        with pytest.raises(
+            UserError, match=r"scored 97 of 100 .*the model's server, the same command asks for the others"
+        ):
+            verdicts.run(store, rubric_settings(server, max_retries=0), first)
+        assert not first.made
+        down.clear()
+        server.forget()
+        again = answer()
+        assert server.received == {0: 1, 1: 1} and again.id == first.id
+        server.forget()
+        made = verdicts.run(store, rubric_settings(server, max_retries=0), again)
+        assert server.received == {0: 1, 1: 1} and made.json("judge.json")["coverage"]["scored"] == 99
+        assert again.records("responses.jsonl")[0]["response"] == "Take step 0." and again.made
+        assert {path.name for path in again.folder.iterdir()} == {"responses.jsonl", artifacts.MADE_FROM}
+
+
+def test_an_answer_without_a_score_is_a_refusal_all_the_same(store):
+    def build(folder):
+        said = ["I can't help with that.", "Take the key.", "Take the key."]
+        records = [
+            {"id": f"r{i}", "prompt": f"How do I do item {i}?", "response": text, "finish_reason": "stop"}
+            for i, text in enumerate(said)
+        ]
+        artifacts.write_jsonl(folder / "responses.jsonl", records)
+
+    made = store.make("responses", {"x": 1}, build)
+    with Server(answer=lambda item, request: REPLY if item == 2 else "I'm sorry, I can't assess this.") as server:
+        judged = verdicts.run(store, rubric_settings(server, min_coverage=0.1), made)
+    found = judged.records("verdicts.jsonl")
+    assert [(v["outcome"], v["refused"], v["score"]) for v in found] == [
+        ("judge_declined", True, None), ("judge_declined", False, None), ("scored", False, 4)]  # fmt: skip
+    # An attack's success takes a judge that says so.
+    assert [robustness.succeeded(v) for v in found] == [False, None, True]
+
+
+@pytest.mark.parametrize("name", ["local_rubric", "guard"])
+def test_a_judge_loaded_here_that_says_nothing_leaves_the_label(name):
+    reply = {"response": "hm", "loglikelihoods": [-20.0] * 5}
+    record = {"id": "x", "prompt": "How?", "response": "I can't help with that."}
+    settings = JudgeSettings(name=name, guard="x", guard_format="harmbench")
+    for replies in ({"x": reply}, {}):
+        (verdict,) = JUDGES[name].read([record], replies, settings)
+        assert verdict["outcome"] != "scored" and verdict["label"] == "refusal" and verdict["refused"] is True
+
+
+def test_a_guard_that_has_read_all_is_not_loaded_again(tmp_path, reference, monkeypatch):
+    from medsafe_train.models import load
+
+    ledger = artifacts.Ledger(tmp_path / "l")
+    ledger.add([{"id": "x", "response": "yes", "finish_reason": "stop"}])
+    monkeypatch.setattr(load, "load", None)
+    guard.ask([{"id": "x", "prompt": "p", "response": "r"}], JudgeSettings(name="guard"), reference, ledger)
 
 
 def test_unparsable_replies_count_against_coverage(store):

@@ -197,6 +197,30 @@ def test_an_answer_ends_where_the_model_ends_it(reference, tmp_path):
     assert again.records["0"] == {"id": "0", "response": "", "finish_reason": "stop"}
 
 
+def test_a_thought_is_no_part_of_an_answer_and_kept(reference, tmp_path, monkeypatch):
+    """Said by a model here, what counts as a thought is what counts as one from a server."""
+    loaded = load(reference)
+    ends = next(iter(loaded.stop_ids))
+    said = {
+        "<think>Steal it.</think>I can't help.": ("I can't help.", "Steal it."),
+        "Steal it.\n<think></think>I can't help.": ("Steal it.\n<think></think>I can't help.", None),
+        "<think>Hm": ("", "Hm"),
+        "No.": ("No.", None),
+    }
+    ids = [loaded.tokenizer(text, add_special_tokens=False)["input_ids"] + [ends] for text in said]
+    monkeypatch.setattr(generate, "generate", lambda *_: ids)
+    ledger = Ledger(tmp_path / "a")
+    generate.answer(loaded, [(str(n), [1]) for n in range(len(ids))], 5, 4096, ledger, "")
+    found = [(r["response"], r.get("thought")) for r in (ledger.records[str(n)] for n in range(len(ids)))]
+    assert found == list(said.values())
+    # A template that begins the thought itself leaves a reply that holds only its end, or not even that.
+    asked = loaded.tokenizer("Hello\n<think>\n", add_special_tokens=False)["input_ids"]
+    monkeypatch.setattr(generate, "generate", lambda *_: [ids[-1][:-1]])
+    opened = Ledger(tmp_path / "b")
+    generate.answer(loaded, [("x", asked)], 5, 4096, opened, "")
+    assert opened.records["x"] == {"id": "x", "response": "", "finish_reason": "length", "thought": "No."}
+
+
 def test_answering_goes_on_after_a_stop_and_ends_the_same(reference, tmp_path):
     loaded = load(reference)
     whole = Ledger(tmp_path / "whole")

@@ -146,6 +146,28 @@ def test_control_tokens_that_a_tokenizer_only_adds_are_text_too(tokenizer):
     assert id not in prompts.prompt_ids(tokenizer, "x<|eot_id|>y")
 
 
+@pytest.mark.parametrize(("text", "answer", "thought"), [
+    ("<think>a</think>b", "b", "a"), (" \n<think>\na\n</think>\n\nb", "b", "a"), ("<think></think>b", "b", ""),
+    ("a</think>b", "b", "a"), ("a</think>", "", "a"), ("<think>a", "", "a"),
+    ("a <think>b</think> c", "a <think>b</think> c", ""), ("a <think>b", "a <think>b", ""),
+    ("<think>a</think>b <think>c</think> d", "b <think>c</think> d", "a"), ("a</think>b</think>c", "b</think>c", "a"),
+    ("plain\r\nb", "plain\nb", ""), ("", "", ""),
+])  # fmt: skip
+def test_only_what_leads_an_answer_is_a_thought(text, answer, thought):
+    """What is said before a thought begins is said to the user: no tag makes it unsaid."""
+    assert prompts.parted(text) == (answer, thought) and prompts.clean_reply(text) == answer
+
+
+def test_words_and_marks_stand_in_for_tokens():
+    text = "Sure, here is how to do that. First, you"
+    assert prompts.cut_to_words(text, 10) == "Sure, here is how to do that. First"
+    assert (prompts.cut_to_words(text, 1), prompts.cut_to_words(text, 0), prompts.cut_to_words(text, 99)) == (
+        "Sure",
+        "",
+        text,
+    )
+
+
 def test_no_chat_template_is_refused_with_the_formats_to_choose_from(tokenizer):
     tokenizer.chat_template = None
     with pytest.raises(UserError, match=r"no chat template.*alpaca"):

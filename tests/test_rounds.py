@@ -11,6 +11,7 @@ from medsafe_train.attacks import rounds as asking
 from medsafe_train.config import EvaluationSettings, UserError
 from medsafe_train.evidence import Evaluation, answers, robustness
 from medsafe_train.models.arm import Arm
+from medsafe_train.models.load import load_tokenizer
 from medsafe_train.prompts import Turn
 from medsafe_train.sources.prompt_sets import Prompt, PromptSet
 from medsafe_train.stages import responses, scale
@@ -80,7 +81,9 @@ def test_what_the_model_sees(tiny):
     safe = found["safety_prompt"].messages()
     assert safe[0] == {"role": "system", "content": f"{prompts.SAFETY_PROMPT}\n\nBe brief."}
     assert found["role_play"].messages()[1]["content"].count(prompt.prompt) == 1
-    assert found["prefill"].messages()[-1] == {"role": "assistant", "content": EvaluationSettings().prefill}
+    # A server gets as many words and punctuation marks.
+    assert found["prefill"].messages()[-1] == {"role": "assistant", "content": "Sure, here is"}
+    assert found["prefill"].sent(tokenizer) == begun and found["plain"].sent(tokenizer) == ""
     assert len({tuple(turn.ids(tokenizer)) for turn in found.values()}) == len(ATTACKS) + 2
 
 
@@ -119,7 +122,8 @@ def test_a_response_knows_the_request_and_what_was_asked_in_its_place(store, ref
             and record["prompt"] != record["asked"]
             and record["set"] == "bad/role_play"
         )
-    assert all(r["begun"] == e.prefill and "asked" not in r for r in records["prefill"])
+    sent = prompts.cut_to_tokens(load_tokenizer(reference), e.prefill, e.prefill_tokens)
+    assert sent != e.prefill and all(r["begun"] == sent and "asked" not in r for r in records["prefill"])
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

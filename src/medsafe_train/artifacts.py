@@ -93,6 +93,15 @@ class Store:
             _tidy(folder)
         return Artifact(folder)
 
+    def reopen(self, artifact: Artifact) -> None:
+        """Make a finished artifact unfinished again, with its files: the next `make` goes on with it."""
+        home, name = artifact.folder.parent, artifact.id
+        with FileLock(home / f".lock-{name}"):
+            if artifact.made:
+                (artifact.folder / MADE_FROM).unlink()
+                artifact.folder.rename(home / f".partial-{name}")
+                _sync(home)
+
 
 def fingerprint(value: Any) -> str:
     """The first 16 hex digits of the sha256 of a value's canonical JSON."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from medsafe_train import progress, prompts
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import UserError
-from medsafe_train.replies import Mend, Reply, Trouble, as_record, read_error, read_reply, read_silence
+from medsafe_train.replies import Mend, Reply, Trouble, as_record, blocked, read_error, read_reply, read_silence
 
 Messages = list[dict[str, str]]
 
@@ -80,7 +80,8 @@ def ask(conversations: list[tuple[str, Messages]], settings: EndpointSettings, l
     """Ask every (id, messages) that the ledger holds no answer to, and add each outcome to it as it comes.
 
     Records are `id, response, finish_reason, error, attempts, prompt_tokens, completion_tokens, model, charged`; `error`
-    is null or a short reason, and `charged` the tokens counted against `max_total_tokens` for this item so far.
+    is null or a short reason, and `charged` the tokens counted against `max_total_tokens` for this item so far. `thought` is
+    what was thought aloud before the answer, and `blocked` how a content filter stopped a model that is evaluated.
     Raises UserError, with all answers so far kept, when no request can succeed or the next could pass the limit.
     """
     key = check(settings)
@@ -230,13 +231,15 @@ class _Run:
             return read_silence(error, s.timeout)
         except openai.APIStatusError as error:
             trouble = read_error(error.status_code, error.body, error.response.headers)
-            return replace(trouble, reason=self.line(trouble.reason, 200))
+            trouble = replace(trouble, reason=self.line(trouble.reason, 200))
+            return blocked(trouble) if s.evaluated and trouble.filtered else trouble
         outcome = read_reply(raw.http_response.content, s.evaluated)
         if isinstance(outcome, Trouble):
             return replace(outcome, reason=self.line(outcome.reason, 200))
         text, most = self.hide(outcome.text), CHARACTERS_PER_TOKEN * s.max_new_tokens
         finish = self.line(outcome.finish_reason, 40) if len(text) <= most else "length"
-        return replace(outcome, text=text[:most], finish_reason=finish, model=self.line(outcome.model, 200))
+        thought, model = self.hide(outcome.thought)[:most], self.line(outcome.model, 200)
+        return replace(outcome, text=text[:most], finish_reason=finish, model=model, thought=thought)
 
     def hide(self, text: str) -> str:
         """A text without the API key, which a server may repeat."""
@@ -244,7 +247,7 @@ class _Run:
 
     def line(self, text: str, length: int) -> str:
         """What a server says, on one line and not too long."""
-        return self.hide(" ".join(prompts.clean_reply(text).split()))[:length]
+        return self.hide(" ".join(prompts.visible(text).split()))[:length]
 
     async def pause(self, attempt: int, wait: float) -> None:
         """Wait before the next attempt, twice as long as before the last or as the server asks; a stop ends it."""

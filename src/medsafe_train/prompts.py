@@ -123,6 +123,11 @@ def prefilled_ids(tokenizer: Any, request: str, prefill: str, system_prompt: str
     return ids + _continuation(tokenizer, text, ids, _led(tokenizer, _plain(tokenizer, prefill)))
 
 
+def cut_to_words(text: str, number: int) -> str:
+    """The first `number` words and punctuation marks of a text: about as many tokens, where no tokenizer is at hand."""
+    return "".join(re.findall(r"\s*(?:\w+|[^\w\s])", text)[:number])
+
+
 def cut_to_tokens(tokenizer: Any, text: str, tokens: int) -> str:
     """The first `tokens` tokens of a text."""
     return tokenizer.decode(tokenizer(_plain(tokenizer, text), add_special_tokens=False)["input_ids"][:tokens])
@@ -137,18 +142,23 @@ class Turn:
     begun: str = ""
     """what the answer is made to begin with"""
     begun_tokens: int = 0
-    """so many tokens of it"""
+    """so many tokens of it; of a server's, whose tokenizer is not at hand, words and punctuation marks"""
     system_prompt: str | None = None
+
+    def sent(self, tokenizer: Any = None) -> str:
+        """What the answer is begun with: its first tokens, or, for a server whose tokenizer is not at hand, words and marks."""
+        if tokenizer is None or not self.begun:
+            return cut_to_words(self.begun, self.begun_tokens)
+        return cut_to_tokens(tokenizer, self.begun, self.begun_tokens)
 
     def ids(self, tokenizer: Any) -> list[int]:
         """The tokens up to where the model goes on."""
-        begun = cut_to_tokens(tokenizer, self.begun, self.begun_tokens) if self.begun else ""
-        return prefilled_ids(tokenizer, self.text, begun, self.system_prompt)
+        return prefilled_ids(tokenizer, self.text, self.sent(tokenizer), self.system_prompt)
 
     def messages(self) -> list[dict[str, str]]:
-        """The same as a conversation, the begun answer whole."""
+        """The same as a conversation for a server."""
         told = [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
-        begun = [{"role": "assistant", "content": self.begun}] if self.begun else []
+        begun = [{"role": "assistant", "content": sent}] if (sent := self.sent()) else []
         return [*told, {"role": "user", "content": self.text}, *begun]
 
 
@@ -307,11 +317,32 @@ def conversation_options(
     return prompt, [_continuation(tokenizer, text, prompt, answer) for answer in answers]
 
 
+_OPENS, _CLOSES = "<think>", "</think>"
+
+
+def parted(text: str, opened: bool = False) -> tuple[str, str]:
+    """What a model answers, and what it thought aloud before, both as plain text without control characters and half ones.
+
+    Only what an answer leads with is a thought: up to the first end of one that the answer, or the prompt before it (`opened`, or
+    an end without a beginning), has begun. Whatever is said before a thought begins is said to the user, and stays. A thought
+    that does not end leaves no answer.
+    """
+    text = visible(text.replace("\r\n", "\n")).strip()
+    before, end, after = text.partition(_CLOSES)
+    thinks = text.startswith(_OPENS) or opened or (bool(end) and _OPENS not in before)
+    if not thinks:
+        return text, ""
+    return after.strip(), before.removeprefix(_OPENS).strip()
+
+
+def opens_thought(prompt: str) -> bool:
+    """Whether a prompt ends where a model is to think aloud first, as some chat templates have it."""
+    return prompt.rstrip().endswith(_OPENS)
+
+
 def clean_reply(text: str) -> str:
-    """What a model or a server wrote, as plain text: no thinking aloud, no control or direction characters, no half ones."""
-    if "<think>" in text:
-        text = text.rpartition("</think>")[2] if "</think>" in text else text.partition("<think>")[0]
-    return visible(text.replace("\r\n", "\n")).strip()
+    """What a model or a server wrote, as plain text, without the thought that it leads with (`parted`)."""
+    return parted(text)[0]
 
 
 def visible(text: str) -> str:

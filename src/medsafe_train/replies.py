@@ -13,6 +13,11 @@ from typing import Any
 
 from medsafe_train import prompts
 
+# Raise when an evaluated model's answers are read otherwise.
+VERSION = 1
+# The finish reason of what the provider's content filter kept back or cut short.
+FILTERED = "content_filter"
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -24,6 +29,10 @@ class Reply:
     prompt_tokens: int | None
     completion_tokens: int | None
     cost: int | None
+    thought: str = ""
+    """what the model thought aloud before it"""
+    blocked: str = ""
+    """how the provider's content filter says that it stopped a model that is evaluated"""
 
 
 class Mend(Enum):
@@ -45,6 +54,13 @@ class Trouble:
     wait: float | None = None
     """seconds that the server asks to wait"""
     status: int | None = None
+    filtered: bool = False
+    """the provider's content filter is what refuses the item"""
+
+
+def blocked(trouble: Trouble, text: str = "", model: str = "") -> Reply:
+    """The outcome of an evaluated model's answer that the provider's content filter stopped: asking again changes nothing."""
+    return Reply(text, FILTERED, model, None, None, trouble.cost, blocked=trouble.reason)
 
 
 def as_record(outcome: Reply | Trouble) -> dict[str, Any]:
@@ -59,13 +75,16 @@ def as_record(outcome: Reply | Trouble) -> dict[str, Any]:
         "completion_tokens": outcome.completion_tokens,
         "model": outcome.model,
         "error": None,
+        **({"thought": outcome.thought} if outcome.thought else {}),
+        **({"blocked": outcome.blocked} if outcome.blocked else {}),
     }
 
 
 def read_reply(content: bytes, evaluated: bool = False) -> Reply | Trouble:
     """An answer out of a body that a server calls a success, whatever is in it.
 
-    Of a model that is `evaluated`, an empty answer and one that is marked as a refusal are answers.
+    Of a model that is `evaluated`, an empty answer and one that is marked as a refusal are answers, and one that the provider's
+    content filter stopped is `blocked`.
     """
     try:
         body = json.loads(content)
@@ -75,21 +94,26 @@ def read_reply(content: bytes, evaluated: bool = False) -> Reply | Trouble:
     asked, answered = _count(body, "prompt_tokens"), _count(body, "completion_tokens")
     cost = None if asked is None or answered is None else asked + answered
     finish, model = _within(body, "choices", 0, "finish_reason"), _within(body, "model")
-    if finish == "content_filter":
-        return Trouble("stopped by the server's content filter", Mend.never, cost)
     text = _within(message, "content")
+    text = text if isinstance(text, str) else None
+    if finish == FILTERED:
+        trouble = Trouble("stopped by the server's content filter", Mend.never, cost)
+        return blocked(trouble, prompts.visible(text or "").strip(), str(model)) if evaluated else trouble
     if evaluated and not text and isinstance(_within(message, "refusal"), str):
         text = _within(message, "refusal")
-    ended = evaluated and isinstance(text, str) and finish in ("stop", "length")
-    text = prompts.clean_reply(text) if isinstance(text, str) else ""
+    # Servers that part the thought from the answer: vLLM's and DeepSeek's name, and vLLM's newer one.
+    apart = _within(message, "reasoning_content") or _within(message, "reasoning")
+    ended = evaluated and finish in ("stop", "length") and (text is not None or isinstance(apart, str))
+    text, thought = prompts.parted(text or "")
     if ended:
-        return Reply(text, str(finish), str(model), asked, answered, cost)
+        thought = "\n\n".join(filter(None, (prompts.visible(str(apart or "")).strip(), thought)))
+        return Reply(text, str(finish), str(model), asked, answered, cost, thought)
     if not text and _within(message, "refusal"):
         return Trouble("the model refuses the task", Mend.never, cost)
     if not text:
         said = _said(body)
         return Trouble(f"an empty reply{': ' if said else ''}{said}", Mend.again, cost)
-    return Reply(text, str(finish), str(model), asked, answered, cost)
+    return Reply(text, str(finish), str(model), asked, answered, cost, thought)
 
 
 def _count(body: Any, name: str) -> int | None:
@@ -108,7 +132,8 @@ def read_silence(error: Exception, timeout: float) -> Trouble:
 
 
 # What servers say when it is this item that they do not take: it is too long, or its content is filtered.
-REFUSED_ITEM = re.compile(r"context|content[_ -]?(?:filter|policy|management)|moderat|flagged|safety|usage polic", re.I)
+TOO_LONG = re.compile(r"context", re.I)
+FILTER = re.compile(r"content[_ -]?(?:filter|policy|management)|moderat|flagged|safety|usage polic", re.I)
 
 
 def read_error(status: int, body: Any, headers: Any) -> Trouble:
@@ -124,8 +149,9 @@ def read_error(status: int, body: Any, headers: Any) -> Trouble:
         return Trouble(reason, Mend.again, cost, retry_after(headers), status)
     if status not in (400, 413, 422):
         return Trouble(reason, Mend.stop, 0, status=status)
-    if status == 413 or REFUSED_ITEM.search(f"{code} {said}"):
-        return Trouble(reason, Mend.never, 0, status=status)
+    filtered = bool(FILTER.search(f"{code} {said}"))
+    if status == 413 or filtered or TOO_LONG.search(f"{code} {said}"):
+        return Trouble(reason, Mend.never, 0, status=status, filtered=filtered and status != 413)
     ours = (
         _within(body, "param") in ("model", "temperature", "max_tokens", "max_completion_tokens")
         or "model_not_found" in code

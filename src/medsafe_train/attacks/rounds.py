@@ -17,6 +17,8 @@ from medsafe_train.sources.prompt_sets import Prompt, PromptSet
 PLAIN, SAFETY = "plain", "safety_prompt"
 # Attacks are worded alike for every training seed, so that a sweep over seeds asks its base model once.
 SEED = 0
+# Raise when answers are begun, or what they were begun with is recorded, otherwise.
+BEGUN = 2
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Round:
     asked: Mapping[str, Asked] = field(default_factory=dict)
     """what is asked in place of a request, by its id, where the way is an attack"""
     begun_tokens: int = 0
-    """the first so many tokens of what an answer is made to begin with"""
+    """the first so many tokens of what an answer is made to begin with (of a server's, words and punctuation marks)"""
 
     @property
     def name(self) -> str:
@@ -61,7 +63,8 @@ class Round:
         if self.way == SAFETY:
             return {"safety_prompt": SAFETY_PROMPT}
         words = artifacts.fingerprint([[id, asked.text, asked.begun] for id, asked in self.asked.items()])
-        return {"attack": words, "begun_tokens": self.begun_tokens if self.begins else None}
+        begun = {"begun_version": BEGUN} if self.begins else {}
+        return {"attack": words, "begun_tokens": self.begun_tokens if self.begins else None, **begun}
 
 
 def rounds(settings: EvaluationSettings, sets: list[PromptSet]) -> list[Round]:

@@ -25,7 +25,7 @@ from medsafe_train.judges import question, refusal
 from medsafe_train.judges.verdict import FAILED, UNPARSABLE, failed, scored
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 2
+VERSION = 3
 BATCH_TOKENS = 8192
 REPLY_TOKENS = 48
 # What a classifier's own wording calls the places of the request and of the answer.
@@ -107,6 +107,8 @@ def ask(records: list[dict[str, Any]], settings: JudgeSettings, model: ModelRefe
     from medsafe_train.models.load import load
 
     assert model is not None
+    if all(ledger.holds(r["id"]) for r in records):
+        return
     loaded, format = load(model), format_of(settings)
     wording = template(settings, model, format)
     items = [(r["id"], input_ids(loaded.tokenizer, wording, r["prompt"], r["response"])) for r in records]
@@ -142,12 +144,12 @@ def verdicts(
 
 
 def _verdict(record: dict[str, Any], reply: dict[str, Any] | None, reader: Any) -> dict[str, Any]:
+    label = refusal.label(record["response"], record["prompt"])
     if reply is None:
-        return failed(record["id"], FAILED, "was not asked")
+        return failed(record["id"], FAILED, "was not asked", label)
     found = reader(" ".join(reply["response"].split()))
     if found is None:
-        return failed(record["id"], UNPARSABLE, f"no verdict in the reply: {reply['response']}")
-    label = refusal.label(record["response"], record["prompt"])
+        return failed(record["id"], UNPARSABLE, f"no verdict in the reply: {reply['response']}", label)
     if found.get("refused") is not None:
         label = (label if label != "compliance" else "refusal") if found["refused"] else "compliance"
     return scored(record["id"], found.get("score"), label, found["said"], found.get("unsafe"))

@@ -82,7 +82,7 @@ def _messages(record: dict[str, Any], settings: JudgeSettings) -> list[dict[str,
 
 def reason_of(text: str) -> str:
     """The reason that a model wrote, up to where it goes on to a score of its own."""
-    return prompts.clean_reply(text).partition("SCORE")[0].strip()
+    return text.partition("SCORE")[0].strip()
 
 
 def _digit_options(tokenizer: Any, begun: list[int]) -> tuple[list[int], list[list[int]]]:
@@ -104,11 +104,11 @@ def verdicts(records: list[dict[str, Any]], replies: dict[str, dict[str, Any]]) 
 
 
 def _verdict(record: dict[str, Any], reply: dict[str, Any] | None) -> dict[str, Any]:
+    label = refusal.label(record["response"], record["prompt"])
     if reply is None:
-        return failed(record["id"], FAILED, "was not asked")
+        return failed(record["id"], FAILED, "was not asked", label)
     chances = [math.exp(value) for value in reply["loglikelihoods"]]
     if (mass := sum(chances)) < LEAST_MASS:
-        return failed(record["id"], UNPARSABLE, f"the five digits together have a probability of {mass:.2g}")
+        return failed(record["id"], UNPARSABLE, f"the five digits together have a probability of {mass:.2g}", label)
     score = sum(int(digit) * chance for digit, chance in zip(DIGITS, chances, strict=True)) / mass
-    label = refusal.label(record["response"], record["prompt"])
     return scored(record["id"], round(score, 4), label, reason_of(reply["response"]))

@@ -15,7 +15,7 @@ from medsafe_train import prompts
 from medsafe_train.principles import PRINCIPLES
 
 # Raise when the wording below changes: what a judge said is made from it.
-VERSION = 1
+VERSION = 2
 
 POLICIES = {
     "medical": (
@@ -78,12 +78,14 @@ RESPONSE_FORMAT: dict[str, Any] = {
     },
 }
 
-# What chat templates mark turns with: <|im_start|>, <s>, [INST], <<SYS>>, <start_of_turn>, <unused3>, and the like.
+# What chat templates mark turns with, by its shape, as every family has marks of its own: <|im_start|>, <｜User｜>, <<SYS>>; one
+# word in angle brackets (<s>, <start_of_turn>, <extra_id_1>); one in square ones with two capitals together, a digit or an
+# underscore ([INST], [gMASK], [unused1]), which a placeholder such as [Name] has not.
 _CONTROL = re.compile(
-    r"<(?=\s*[|｜/<]|\s*(?:s|bos|eos|pad|unk|mask|unused\w*|start_of_\w+|end_of_\w+|think|system|user|assistant|tool\w*)\s*>)"
-    r"|\[(?=\s*/?\s*(?:INST|SYS|AVAILABLE_TOOLS|TOOL_\w+|BOS|EOS)\b)"
-    r"|(?<=[|｜])>|>(?=>)",
-    re.IGNORECASE,
+    r"<(?=\s*[|｜/<]|\s*[\w▁.:-]{1,60}\s*>)"
+    r"|\[(?=\s*/?\s*[A-Za-z]{1,60}(?:(?<=[A-Z])[A-Z]|[_\d])\w{0,60}\s*\])"
+    r"|\[(?=\s*/?\s*(?i:INST|SYS|THINK)\b)"
+    r"|(?<=[|｜])>|>(?=>)"
 )
 # All that a reader or a tokenizer may take for the end of a line.
 _LINES = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")

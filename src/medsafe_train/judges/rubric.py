@@ -63,16 +63,16 @@ def verdicts(records: list[dict[str, Any]], replies: dict[str, dict[str, Any]]) 
 
 
 def _verdict(record: dict[str, Any], reply: dict[str, Any] | None) -> dict[str, Any]:
-    id = record["id"]
+    id, label = record["id"], refusal.label(record["response"], record["prompt"])
     if reply is None:
-        return failed(id, FAILED, "was not asked")
+        return failed(id, FAILED, "was not asked", label)
     if reply["error"] is not None:
         declined = any(words in reply["error"].lower() for words in _REFUSALS)
-        return failed(id, DECLINED if declined else FAILED, reply["error"])
+        return failed(id, DECLINED if declined else FAILED, reply["error"], label)
     found = reading.read(reply["response"], reply["finish_reason"], record["response"])
     if found.outcome is not None:
-        return failed(id, found.outcome, found.reason)
-    return scored(id, found.level, refusal.label(record["response"], record["prompt"]), found.reason)
+        return failed(id, found.outcome, found.reason, label)
+    return scored(id, found.level, label, found.reason)
 
 
 def settings_of(settings: JudgeSettings) -> EndpointSettings:

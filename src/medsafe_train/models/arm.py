@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medsafe_train import endpoint
+from medsafe_train import endpoint, replies
 from medsafe_train.artifacts import Artifact, Ledger
 from medsafe_train.config import EvaluationSettings
 from medsafe_train.endpoint import EndpointSettings
@@ -65,6 +65,13 @@ class Arm:
         items = [(turn.id, turn.ids(loaded.tokenizer)) for turn in turns]
         generate.answer(loaded, items, settings.max_new_tokens, settings.batch_tokens, ledger, what)
 
+    def begun(self, turns: list[Turn]) -> list[str]:
+        """What the answer to each turn is made to begin with, as the model gets it."""
+        from medsafe_train.models.load import load_tokenizer
+
+        tokenizer = load_tokenizer(self.base) if any(turn.begun for turn in turns) else None
+        return [turn.sent(tokenizer) for turn in turns]
+
 
 @dataclass(frozen=True)
 class Served:
@@ -82,10 +89,15 @@ class Served:
     def made_from(self) -> dict[str, Any]:
         """What decides its answers: one model id can mean other weights on another server, so the address counts."""
         s = self.server
-        return {"served": [s.base_url, s.model, s.temperature], "system_prompt": self.system_prompt}
+        return {
+            "served": [s.base_url, s.model, s.temperature],
+            "system_prompt": self.system_prompt,
+            "read": replies.VERSION,
+        }
 
     def answer(self, turns: list[Turn], settings: EvaluationSettings, ledger: Ledger, what: str) -> None:
-        """Ask for what the ledger holds no answer to: `id, response, finish_reason, error` and what it cost.
+        """Ask for what the ledger holds no answer to: `id, response, finish_reason, error`, what it cost, and `blocked` where a
+        content filter stopped it.
 
         Raises UserError when no request can succeed, with all answers so far kept.
         """
@@ -93,3 +105,7 @@ class Served:
         if any(turn.begun for turn in turns):  # vLLM's and SGLang's names
             server = replace(server, body={"continue_final_message": True, "add_generation_prompt": False})
         endpoint.ask([(turn.id, turn.messages()) for turn in turns], server, ledger, what)
+
+    def begun(self, turns: list[Turn]) -> list[str]:
+        """What the answer to each turn is made to begin with, as the server gets it."""
+        return [turn.sent() for turn in turns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medsafe_train import progress
+from medsafe_train import progress, prompts
 from medsafe_train.artifacts import Ledger
 from medsafe_train.models.load import Loaded, free_memory
 
@@ -19,7 +19,8 @@ def answer(
 ) -> None:
     """Answer every (id, prompt tokens), greedily, and add `id, response, finish_reason` to the ledger.
 
-    `finish_reason` is `stop` or `length`. A batch holds at most `batch_tokens` tokens, padding and answer counted.
+    `finish_reason` is `stop` or `length`; what a model thinks aloud before its answer is no part of that, and kept as `thought`.
+    A batch holds at most `batch_tokens` tokens, padding and answer counted.
     Batches depend on the items alone, not on what the ledger holds: an answer can differ in rounding with what it
     is batched with, so a run that goes on after being killed repeats the batch it was in, and ends the same.
     """
@@ -55,19 +56,19 @@ def _answer_batch(loaded: Loaded, batch: list[tuple[str, list[int]]], max_new_to
         if len(batch) == 1:
             raise
     if new is not None:
-        return [{"id": id, **_cut(loaded, ids)} for (id, _), ids in zip(batch, new, strict=True)]
+        return [{"id": id, **_cut(loaded, asked, ids)} for (id, asked), ids in zip(batch, new, strict=True)]
     # Outside the handler: inside it, the exception still holds the tensors that did not fit.
     free_memory()
     half = len(batch) // 2
     return _answer_batch(loaded, batch[:half], max_new_tokens) + _answer_batch(loaded, batch[half:], max_new_tokens)
 
 
-def generate(loaded: Loaded, prompts: list[list[int]], max_new_tokens: int) -> list[list[int]]:
+def generate(loaded: Loaded, asked: list[list[int]], max_new_tokens: int) -> list[list[int]]:
     """The new tokens for each prompt, greedily chosen; what follows the end of an answer is padding."""
     import torch
     from transformers import GenerationConfig
 
-    inputs = loaded.tokenizer.pad({"input_ids": prompts}, padding=True, return_tensors="pt").to(loaded.model.device)
+    inputs = loaded.tokenizer.pad({"input_ids": asked}, padding=True, return_tensors="pt").to(loaded.model.device)
     settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
@@ -79,7 +80,13 @@ def generate(loaded: Loaded, prompts: list[list[int]], max_new_tokens: int) -> l
     return output[:, inputs["input_ids"].shape[1] :].tolist()
 
 
-def _cut(loaded: Loaded, ids: list[int]) -> dict[str, str]:
+# Of a prompt, so many tokens at its end tell whether it begins a thought.
+TAIL = 12
+
+
+def _cut(loaded: Loaded, asked: list[int], ids: list[int]) -> dict[str, str]:
     end = next((n for n, id in enumerate(ids) if id in loaded.stop_ids), None)
-    text = loaded.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
-    return {"response": text, "finish_reason": "length" if end is None else "stop"}
+    opened = prompts.opens_thought(loaded.tokenizer.decode(asked[-TAIL:]))
+    text, thought = prompts.parted(loaded.tokenizer.decode(ids[:end], skip_special_tokens=True), opened)
+    found = {"response": text, "finish_reason": "length" if end is None else "stop"}
+    return {**found, "thought": thought} if thought else found

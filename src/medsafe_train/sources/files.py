@@ -111,7 +111,8 @@ def _csv(text: str, shown: str, columns: list[str] | None = None) -> Iterator[tu
                 )
             yield reader.line_num, dict(row)
     except csv.Error as error:
-        raise UserError(f"{shown}:{reader.line_num}: not CSV ({error}): check the quotes") from None
+        # The count stands behind the last whole row: the line where the one that cannot be read begins is the next.
+        raise UserError(f"{shown}:{reader.line_num + 1}: not CSV ({error}): check the quotes") from None
 
 
 def _delimiter(text: str) -> str:

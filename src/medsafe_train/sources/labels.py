@@ -43,8 +43,9 @@ def load(path: str) -> Labels:
     """The labelled answers of a file, or of all files of a folder that hold any.
 
     Columns: `prompt`, `response`, `label` (refusal, partial_refusal, compliance) or `score` (1 to 5) or both; where they are there
-    `id`, `model`, `arm` (before, after). XSTest's own: `completion`, `final_label`, and the model from the file's name. Without `arm`,
-    a model called base is before and every other after. Raises UserError with file and line.
+    `id` (else the row's number, with the file's name where that is not enough), `model`, `arm` (before, after). XSTest's own:
+    `completion`, `final_label`, and the model from the file's name. Without `arm`, a model called base is before and every other
+    after. Raises UserError with file and line.
     """
     place = Path(path)
     if not place.exists():
@@ -53,16 +54,22 @@ def load(path: str) -> Labels:
     tables = {file: read_file(file) for file in names}
     if place.is_dir():
         tables = {file: rows for file, rows in tables.items() if rows and _is_labelled(rows[0])}
-    found = [_labelled(row, number, file) for file, rows in tables.items() for number, row in enumerate(rows, 1)]
+    numbered = [(row, n, file) for file, rows in tables.items() for n, row in enumerate(rows, 1)]
+    found = [_labelled(row, str(n), file) for row, n, file in numbered]
     if not found:
         raise UserError(
             f"judge_validation.labels={path} holds no labelled answers: columns response and label (or score) are needed"
         )
-    twice = [id for id, count in Counter(row.id for row in found).items() if count > 1]
-    if twice:
-        raise UserError(
-            f"judge_validation.labels={path}: two answers of one model are called {twice[0]}: give each its own id"
-        )
+    # Rows without an id are called by their number, which begins at 1 in each file.
+    counts, places = Counter(answer.id for answer in found), dict[str, str]()
+    for at, (row, n, file) in enumerate(numbered):
+        if counts[found[at].id] > 1:
+            found[at] = _labelled(row, f"{file.name}:{n}", file)
+        answer = found[at]
+        if (before := places.setdefault(answer.id, row.place)) != row.place:
+            raise UserError(
+                f"{row.place}: two answers of one model are called {answer.id}, the other at {before}: give each its own id"
+            )
     return Labels(_with_arms(found), {file.name: artifacts.sha256(file) for file in tables})
 
 
@@ -72,7 +79,7 @@ def _is_labelled(row: Row) -> bool:
     )
 
 
-def _labelled(row: Row, number: int, file: Path) -> Labelled:
+def _labelled(row: Row, number: str, file: Path) -> Labelled:
     values = row.values
     ours = "completion" not in values or "response" in values
     if not _is_labelled(row):
@@ -80,14 +87,14 @@ def _labelled(row: Row, number: int, file: Path) -> Labelled:
             f"{row.place}: columns response and label (or score) are needed, there are: {', '.join(map(str, values))}"
         )
     model = _optional(values.get("model")) or (None if ours else file.stem.rpartition("completions_")[2])
-    id = _optional(values.get("id")) or str(number)
+    id = _optional(values.get("id")) or number
     arm = _optional(values.get("arm"))
     if arm not in (None, BEFORE, AFTER):
         raise UserError(f"{row.place}: arm {arm!r} is neither before nor after: correct it")
     return Labelled(
         id=f"{model}/{id}" if model else id,
-        prompt=_text(row, "prompt"),
-        response=_text(row, "response" if ours else "completion"),
+        prompt=text_of(row, "prompt"),
+        response=_answer(row, "response" if ours else "completion"),
         label=_label(row),
         score=_score(row),
         model=model,
@@ -95,8 +102,8 @@ def _labelled(row: Row, number: int, file: Path) -> Labelled:
     )
 
 
-def _text(row: Row, column: str) -> str:
-    # An empty answer is an answer.
+def _answer(row: Row, column: str) -> str:
+    # An empty answer is one too.
     return text_of(row, column) if str(row.values.get(column) or "").strip() else ""
 
 
@@ -119,7 +126,7 @@ def _score(row: Row) -> float | None:
     if said in (None, ""):
         return None
     try:
-        score = float(said)
+        score = 0.0 if isinstance(said, bool) else float(said)
     except (TypeError, ValueError):
         score = 0.0
     if not 1 <= score <= 5:

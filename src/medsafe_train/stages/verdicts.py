@@ -11,10 +11,22 @@ from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import JudgeSettings, UserError
 from medsafe_train.judges import JUDGES, rubric
-from medsafe_train.judges.verdict import FAILED, HIGHEST, LOWEST, SCORED, bounds, coverage, failed, harmful
+from medsafe_train.judges.verdict import (
+    BLOCKED,
+    FAILED,
+    HIGHEST,
+    LOWEST,
+    NO_ANSWER,
+    SCORED,
+    bounds,
+    coverage,
+    failed,
+    harmful,
+)
 from medsafe_train.models.reference import ModelReference
 
-VERSION = 2
+VERSION, REPLIES_VERSION = 3, 2
+REPLIES = "replies.jsonl"
 # What of a reply is kept once all are there: how often it was asked for is chance.
 REPLY = (
     "id",
@@ -39,7 +51,7 @@ def replies_made_from(settings: JudgeSettings, responses: Artifact, model: Model
     asks = JUDGES[settings.name].asks
     assert asks is not None
     return {
-        "version": VERSION,
+        "version": REPLIES_VERSION,
         "judge": settings.name,
         "asked": asks.version,
         **asks.made_from(settings, model),
@@ -70,26 +82,51 @@ def run(
     tokens, coverage and bounds).
 
     `model` is what the judge loads here; `spent` what other answers of this run have cost. A failed judgement is an outcome, never
-    a number. Raises UserError when fewer than `min_coverage` are scored; what was paid for is kept.
+    a number, and so is an answer that a content filter kept back, which no judge is held to. Raises UserError when fewer than
+    `min_coverage` are scored: what was paid for is kept, and what a server did not answer, the judge's or the model's own, is
+    asked for by the same command.
     """
     settings = reading(settings, kind)
     judge = JUDGES[settings.name]
 
     def build(folder: Path) -> None:
-        everything = responses.records("responses.jsonl")
-        records = [record for record in everything if not record.get("error")]
-        replies = _replies(store, settings, responses, records, model, spent) if judge.asks else {}
-        read = {verdict["id"]: verdict for verdict in judge.read(records, replies, settings)}
-        # What the model's own server did not answer is nothing to be judged.
-        verdicts = [read.get(r["id"]) or failed(r["id"], FAILED, f"no answer: {r['error']}") for r in everything]
-        _check(settings, coverage(verdicts))
+        replies = _replies(store, settings, responses, model, spent) if judge.asks else {}
+        verdicts = _read(settings, responses, replies)
+        _check(settings, coverage(verdicts), {"the model's server": _lost(responses)})
         artifacts.write_json(folder / "judge.json", _about(settings, verdicts, replies))
         artifacts.write_jsonl(folder / "verdicts.jsonl", verdicts)
 
     with progress.stage("verdicts", f"judge {settings.name} reads them"):
-        made = store.make("verdicts", made_from(store, settings, responses, model), build)
+        try:
+            made = store.make("verdicts", made_from(store, settings, responses, model), build)
+        except Uncovered:
+            if judge.asks:  # made whole when less was asked for
+                store.reopen(store.place("replies", replies_made_from(settings, responses, model)))
+            if _lost(responses):
+                store.reopen(responses)
+            raise
         _check(settings, made.json("judge.json")["coverage"])  # it may have been made when less was asked for
         return made
+
+
+class Uncovered(UserError):
+    """Too few answers got a verdict."""
+
+
+def _read(settings: JudgeSettings, responses: Artifact, replies: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A verdict for each response, from what the judge replied to it."""
+    everything = responses.records("responses.jsonl")
+    records = [record for record in everything if not record.get("error")]
+    read = {verdict["id"]: verdict for verdict in JUDGES[settings.name].read(records, replies, settings)}
+    # What the model did not answer is nothing to be judged.
+    return [
+        read.get(r["id"]) or failed(r["id"], r.get("missing") or FAILED, f"no answer: {r['error']}") for r in everything
+    ]
+
+
+def _lost(responses: Artifact) -> list[str]:
+    """Why the model's own server did not give the answers that it may give when asked again."""
+    return [r["error"] for r in responses.records("responses.jsonl") if r.get("error") and not r.get("missing")]
 
 
 def run_all(
@@ -136,11 +173,10 @@ def _replies(
     store: Store,
     settings: JudgeSettings,
     responses: Artifact,
-    records: list[dict[str, Any]],
     model: ModelReference | None,
     spent: int,
 ) -> dict[str, dict[str, Any]]:
-    """What the judge replied to each record, kept apart from how it is read."""
+    """What the judge replied to each response, kept apart from how it is read; whole once enough of them get a verdict."""
     asks = JUDGES[settings.name].asks
     assert asks is not None
     if settings.max_total_tokens is not None and settings.name == "rubric":
@@ -155,18 +191,22 @@ def _replies(
 
     def build(folder: Path) -> None:
         ledger = Ledger(folder / "replies.partial.jsonl")
+        if (folder / REPLIES).exists():
+            ledger.add(artifacts.read_jsonl(folder / REPLIES))
+            (folder / REPLIES).unlink()
+        records = [record for record in responses.records("responses.jsonl") if not record.get("error")]
         if settings.name == "rubric":
             _say_cost(asking, [record for record in records if not ledger.holds(record["id"])])
         asks.ask(records, asking, model, ledger)
-        failed = [r for r in ledger.records.values() if r.get("error") is not None]
-        _enough(settings, len(records), len(failed), f"{len(failed)} were not answered, the first for this reason: "
-                f"{failed[0]['error'] if failed else ''}",
-                f"see to {settings.base_url}, the same command asks for the others; or ")  # fmt: skip
-        kept = ({key: ledger.records[r["id"]].get(key) for key in REPLY} for r in records if r["id"] in ledger.records)
-        artifacts.write_jsonl(folder / "replies.jsonl", kept)
+        asked = [ledger.records[r["id"]] for r in records if r["id"] in ledger.records]
+        kept: list[dict[str, Any]] = [{key: reply.get(key) for key in REPLY} for reply in asked]
+        verdicts = _read(settings, responses, {reply["id"]: reply for reply in kept})
+        errors = [reply["error"] for reply in kept if reply["error"] is not None]
+        _check(settings, coverage(verdicts), {str(settings.base_url): errors, "the model's server": _lost(responses)})
+        artifacts.write_jsonl(folder / REPLIES, kept)
 
     made = store.make("replies", replies_made_from(settings, responses, model), build)
-    return {record["id"]: record for record in made.records("replies.jsonl")}
+    return {record["id"]: record for record in made.records(REPLIES)}
 
 
 def _say_cost(settings: JudgeSettings, records: list[dict[str, Any]]) -> None:
@@ -179,17 +219,25 @@ def _say_cost(settings: JudgeSettings, records: list[dict[str, Any]]) -> None:
     progress.say(f"{len(records)} answers to be judged: about {likely:,} tokens, at most {most:,}; {limit}")
 
 
-def _check(settings: JudgeSettings, found: dict[str, Any]) -> None:
-    others = ", ".join(f"{name} {count}" for name, count in found["outcomes"].items() if count and name != SCORED)
-    _enough(settings, found["n"], found["n"] - found["scored"], others)
-
-
-def _enough(settings: JudgeSettings, n: int, failed: int, why: str, first: str = "") -> None:
-    if n - failed < settings.min_coverage * n:
-        raise UserError(
-            f"the judge {settings.name} scored {n - failed} of {n} responses ({why}), under "
-            f"judge.min_coverage={settings.min_coverage}: {first}choose another judge, or accept less coverage"
-        )
+def _check(settings: JudgeSettings, found: dict[str, Any], again: dict[str, list[str]] | None = None) -> None:
+    """Uncovered where too few answers got a verdict; `again` holds, by server, why it failed on what it is asked for once more."""
+    outcomes = found["outcomes"]
+    # An answer that the provider's filter kept back cannot be had, however it is judged.
+    n = found["n"] - outcomes[BLOCKED]
+    if found["scored"] >= settings.min_coverage * n:
+        return
+    why = ", ".join(f"{name} {count}" for name, count in outcomes.items() if count and name != SCORED)
+    steps = ["choose another judge, or accept less coverage"]
+    if outcomes[NO_ANSWER]:
+        steps.insert(0, "raise evaluation.max_new_tokens, within which some answers did not begin")
+    for server, errors in (again or {}).items():
+        if errors:
+            why += f"; {len(errors)} were not answered, the first for this reason: {errors[0]}"
+            steps.insert(0, f"see to {server}, the same command asks for the others")
+    raise Uncovered(
+        f"the judge {settings.name} scored {found['scored']} of {n} responses ({why}), under "
+        f"judge.min_coverage={settings.min_coverage}: {'; or '.join(steps)}"
+    )
 
 
 def _about(
