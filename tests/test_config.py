@@ -31,6 +31,8 @@ from medsafe_train.config import Config, shipped
         (["+recipe=smoke", "model.prompt_format=chat_templat"], ["model.prompt_format", "chat_template"]),
         (["+recipe=smoke", "evaluation.harmful=[harmful_request]"], ["unknown prompt set", "harmful_requests"]),
         (["+recipe=smoke", "medical_qa.benchmarks=[pubmed]"], ["unknown benchmark", "pubmedqa"]),
+        (["+recipe=smoke", "medical_qa.benchmarks=[{file: a.csv}]"], ["medical_qa.benchmarks holds {'file': 'a.csv'}"]),
+        (["+recipe=smoke", "evaluation.harmful=[[a.csv]]"], ["evaluation.harmful holds ['a.csv']: a list of plain"]),
         (["+recipe=smoke", "finetune.lr_scheduler_type=cosin"], ["unknown finetune.lr_scheduler_type=cosin", "cosine"]),
         (["+recipe=smoke", "finetune.optim=adamm"], ["unknown finetune.optim=adamm"]),
         (["+recipe=smoke", "finetune.target_modules=[q_prj]"], ["nothing called q_prj"]),

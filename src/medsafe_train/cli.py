@@ -139,10 +139,10 @@ class Door:
 
 def strict(composed: DictConfig) -> Config:
     """The composed configuration as dataclasses; raises UserError, with every mistake found, on what is not meant."""
+    given = OmegaConf.to_container(composed, resolve=False)
     problems = [
-        f"unknown key {key}{_nearest(key, ['+recipe', *keys(Config)])}"
-        for key in _surplus(OmegaConf.to_container(composed, resolve=False), Config())
-    ]
+        f"unknown key {key}{_nearest(key, ['+recipe', *keys(Config)])}" for key in _surplus(given, Config())
+    ] + _nested(given)
     if problems:
         raise UserError("; ".join(problems))
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), composed))
@@ -234,6 +234,17 @@ def _surplus(given: Any, schema: Any, prefix: str = "") -> list[str]:
         if is_dataclass(inner) and isinstance(given[key], dict):
             found += _surplus(given[key], inner, f"{prefix}{key}.")
     return found
+
+
+def _nested(given: Any, prefix: str = "") -> list[str]:
+    """What is wrong with lists that hold anything but plain values, which OmegaConf lets pass whatever the schema says."""
+    if isinstance(given, dict):
+        return [problem for key, value in given.items() for problem in _nested(value, f"{prefix}.{key}".strip("."))]
+    return [
+        f"{prefix} holds {value!r}: a list of plain values is needed, such as names and paths: write [mine.csv]"
+        for value in (given if isinstance(given, list) else [])
+        if isinstance(value, dict | list)
+    ]
 
 
 def _remove_if_empty(folder: Path) -> None:

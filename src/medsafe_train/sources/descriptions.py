@@ -88,8 +88,9 @@ def published(given: str) -> Published:
         return _described(path)
     if given not in names():
         known = [*names(), *GROUPS]
-        begun = [name for name in known if name.startswith(given)]
-        close = list(dict.fromkeys([*begun, *difflib.get_close_matches(given, known, n=3)]))
+        meant = given.lower()
+        begun = [name for name in known if name.startswith(meant)]
+        close = list(dict.fromkeys([*begun, *difflib.get_close_matches(meant, known, n=3)]))
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise UserError(
             f"unknown benchmark {given!r}: {hint}there are: {', '.join(known)}; or give a JSON, JSONL, CSV, Parquet or YAML file"
