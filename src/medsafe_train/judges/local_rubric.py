@@ -22,6 +22,7 @@ BATCH_TOKENS = 8192
 # The digits' share of the probability under which a score would be made of next to nothing.
 LEAST_MASS = 0.3
 DIGITS = "12345"
+SCORE = "\nSCORE:"
 
 
 def made_from(settings: JudgeSettings, model: ModelReference | None) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def _ask(
     generate.answer(loaded, items, settings.max_new_tokens, BATCH_TOKENS, reasons, what)
     scoring = []
     for id, messages in asked.items():
-        begun = f"{reason_of(reasons.records[id]['response'])}\nSCORE:"
+        begun = f"{reason_of(reasons.records[id]['response'])}{SCORE}"
         whole = prompts.conversation_ids(loaded.tokenizer, messages, begun)
         scoring.append(Item(id, *_digit_options(loaded.tokenizer, whole)))
     loglikelihood.score(loaded, scoring, BATCH_TOKENS, chances, f"{what}, the scores")
@@ -73,7 +74,8 @@ def _ask(
 
 def longest(tokenizer: Any, record: dict[str, Any], settings: JudgeSettings, model: ModelReference) -> int:
     """Tokens that judging a record takes at the most, the reply among them."""
-    return len(prompts.conversation_ids(tokenizer, _messages(record, settings))) + settings.max_new_tokens
+    asked = prompts.conversation_ids(tokenizer, _messages(record, settings), f"{SCORE} 5")
+    return len(asked) + settings.max_new_tokens
 
 
 def _messages(record: dict[str, Any], settings: JudgeSettings) -> list[dict[str, str]]:

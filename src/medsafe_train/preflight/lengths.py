@@ -19,6 +19,8 @@ from medsafe_train.teachers.ask import Ask
 
 # What an answer is begun with where it is made to begin with assent, at most, in any tokenizer.
 ASSENT_TOKENS = 24
+# So many of the longest in characters are counted in tokens.
+LIKELY = 20
 
 
 def check(config: Config, model: ModelReference, data: Data) -> None:
@@ -84,10 +86,8 @@ def check_judges(config: Config, judging: dict[str, ModelReference], rounds: lis
     The answer is taken to have as many of the judge's tokens as of the model's own. `judging` holds the judges' models by name.
     """
     prompts = [prompt for asked in rounds if asked.prompts.kind == "harmful" for prompt in asked.prompts.prompts]
-    if prompts:
-        longest = max(prompts, key=lambda prompt: len(prompt.prompt))
-        record = {"id": longest.id, "prompt": longest.prompt, "response": ""}
-        check_judged(config.judge, judging, [record], config.evaluation.max_new_tokens)
+    records = [{"id": prompt.id, "prompt": prompt.prompt, "response": ""} for prompt in prompts]
+    check_judged(config.judge, judging, records, config.evaluation.max_new_tokens)
 
 
 def check_judged(
@@ -104,10 +104,12 @@ def check_judged(
         if context is None or not records:
             continue
         assert asks is not None and asks.longest is not None
-        longest = max(records, key=lambda r: len(r["prompt"]) + len(r["response"]))
-        if (length := asks.longest(tokenizer, longest, settings, model) + more) > context:
+        # The longest in tokens is among the longest in characters.
+        likely = sorted(records, key=lambda r: -len(r["prompt"]) - len(r["response"]))[:LIKELY]
+        length, longest = max((asks.longest(tokenizer, r, settings, model) + more, r["id"]) for r in likely)
+        if length > context:
             raise UserError(
-                f"{longest['id']}: with what the judge {name} ({model.path}) is told about it and its reply it takes {length} "
+                f"{longest}: with what the judge {name} ({model.path}) is told about it and its reply it takes {length} "
                 f"tokens, the judge's context has {context}: choose a judge with a longer context or leave out what is longest"
             )
 
