@@ -294,6 +294,12 @@ def test_the_readme_names_the_columns_of_a_users_questions():
     assert seen - letters | {"A", "B"} == set(first_cells("The columns of your own questions"))
 
 
+def test_rows_are_chosen_by_a_number_as_by_a_text(tmp_path):
+    (tmp_path / "asked.csv").write_text("question,A,B,answer,Level\nWhich?,Liver,Heart,B,2\nWhy?,x,y,A,3\n")
+    (tmp_path / "mine.yaml").write_text("where: asked.csv\nonly: {Level: 2}\n")
+    assert [q.question for q in asked(tmp_path / "mine.yaml")] == ["Which?"]
+
+
 BAD_DESCRIPTIONS = {
     "no place": ("style: cloze\n", "no `where`"),
     "a list": ("- a\n", "no `where`"),

@@ -126,7 +126,9 @@ def _beside(known: Published, location: Location, data_folder: str | None) -> Lo
 
 def _matching(known: Published, table: Table) -> list[Row]:
     only = {name.lower(): value for name, value in known.only.items()}
-    return [row for row in prepared(table.rows) if all(row.values.get(key) == value for key, value in only.items())]
+    # A number in a CSV file is text, and compared as such.
+    rows = prepared(table.rows)
+    return [row for row in rows if all(str(row.values.get(key)) == str(value) for key, value in only.items())]
 
 
 def _parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
