@@ -102,7 +102,7 @@ def test_questions_alone_are_an_evaluation(cli, tiny, tuned, tmp_path):
     assert made["figures"]["delta/medical_qa/medical_questions/accuracy"]["n"] == 6
     assert "| medical_questions | first 6 of 180 | the model's chat template | 1 | 0 |" in text
     assert inert("before and after fine-tuning") in text and "answers side by side" not in text
-    assert "judge" not in out and not any("judge" in note or "Refusal" in note for note in made["notes"])
+    assert "judge:" not in out and not any("judge" in note or "Refusal" in note for note in made["notes"])
     prompt = made["benchmarks"][0]["prompt"]["prompt"]
     page = (folder / "report.html").read_text()
     assert prompt.count("Answer:") == 2 and inert_in_html(prompt) in page and "loglikelihoods" in page

@@ -444,7 +444,7 @@ def test_sections_with_nothing_in_them_are_left_out(items):
 def test_report_and_page_say_how_the_questions_were_asked():
     found = report_samples.questions(40, arms=("before",))
     asked = report_samples.asked(found, text="Q: <b>Shown first</b>\nAnswer: B\n\nQ: Which?\nAnswer:")
-    row = "first 40 of 1,273 | plain text | 2; 1 prompts were too long for all | 0, 7"
+    row = "first 40 of 1,273 | plain text | 2, fewer in 1 of 40 prompts | 0, 7"
     assert f"| medical_questions | {row} |" in pages.markdown(asked, {})
     page = report_page.render(asked, found, [], {})
     assert (

@@ -91,7 +91,8 @@ def _asked(report: dict[str, Any]) -> list[tuple[str, ...]]:
             continue
         number = f"all {b['n']:,}" if b["n"] == b["of"] else f"first {b['n']:,} of {b['of']:,}"
         fewer = sum(n for shots, n in b["asked_with"].items() if int(shots) < b["shots"])
-        shots = f"{b['shots']}; {fewer:,} prompts were too long for all" if fewer else f"{b['shots']}"
+        prompts = sum(b["asked_with"].values())
+        shots = str(b["shots"]) + (f", fewer in {fewer:,} of {prompts:,} prompts" if fewer else "")
         seeds = ", ".join(map(str, b["seeds"]))
         found.append((b["name"], number, FORMATS.get(b["format"], b["format"]), shots, seeds or "–"))
     return found
