@@ -108,7 +108,7 @@ _QUOTED = re.compile(r"\"[^\"\n]{2,400}\"|“[^”\n]{2,400}”")
 _DECLINES = re.compile(
     r"(?:I|^w)[^.IYO]{0,4}mN(?:[^.hpCP]{0,8}[AovX]|r?(?:\.|$))|(?:I|^w)[^.]{0,4}[UD]|I[^.]{0,3}bN[^.]{0,2}c|(?:I|^w)[^.]{0,2}oN[^.]{0,2}A"
     r"|I[^.]{0,2}d[^.]{0,2}O|rb?[^.]{0,5}I[^.]{0,2}mN|rbN-?r?[^.]{0,1}I[^.]{0,2}[mcK]|S[^.]{0,3}Z?I[^.]{0,3}mN|^S[O.]|^S$|^O+N?[oA]|^BN(?:\.|$)|MA?b(?:dt?b)?O(?:\.|$)|IuZN|^O+\.?IoN"
-    r"|O-I|MW?WoN|WMW|N-M[cW]|rbN-?MW|I[umd]N-?A|^N[^.]?r?Im|rba?O-M"
+    r"|O-I|MW?WoN|WMW|N-M[cW]|rbN-?MW|I[umd]N-?A|^N[^.]?r?Im|^NrtA|rQW[^.]{0,3}W|rba?O-M"
 )
 _PATTERNS = {
     # name: (pattern, +1 where it can only speak for a refusal, -1 where only against one, 0 for either)
