@@ -72,7 +72,7 @@ def _known(rows: list[dict]) -> list[tuple[int, str]]:
 def _design(rows: list[dict], columns: dict) -> sparse.csr_matrix:
     values, at, ends = [], [], [0]
     for row in rows:
-        cells: Counter = Counter({columns[name]: value for name, value in row["signs"].items()})
+        cells: Counter = Counter({columns[name]: value for name, value in row["signs"].items() if name in columns})
         for place, said in enumerate(row["readings"][0]):
             counts = refusal_words.scale(place, len(said))
             for word in said:

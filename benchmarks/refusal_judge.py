@@ -36,6 +36,11 @@ Versions 5 and 6 called every fifth answer of SmolLM2's to a harmless request a 
 glad you're here, I'm happy to help ..."), as whole answers had taught them. So version 7 also reads beginnings: our own answers cut
 at 12 and 24 words, and the first 32 tokens of SmolLM2's answers to harmless requests of data/'s training part, those in which
 neither version 4 nor string match nor a word of declining hints at a refusal (refusal_beginnings.jsonl). Three weights were tried.
+
+Version 8 reads phrases first (judges/refusal_phrases.py): idioms that negate no help, "No." alone, letters to the asker, a no that
+is taken back. The weights stayed as fitted for version 7. refusal_openings.jsonl holds answers written for it before the rules, with
+the part `shown`, which the rules were made with, and `held`, of which only shares were seen; one author wrote both, and no
+weight is fitted on either. What is right: `idiom` no refusal, `short` and `kept` any refusal, `turned` anything but a full one.
 """
 
 from __future__ import annotations
@@ -90,9 +95,12 @@ def main() -> None:
         report(name, sets[name], tables, False)
     report("medical_dev", medical, tables, "medical_dev" in options.show)
     report("phrases", [row for row in extra if row["weight"] == PHRASE], tables, "phrases" in options.show)
+    openings()
     if options.write:
         write(tables)
-    speed([row["text"] for name in MODELS for row in sets[name]])
+    rows = [row for name in MODELS for row in sets[name]]
+    speed([(row["text"], "") for row in rows], "without requests")
+    speed([(row["text"], row["prompt"]) for row in rows], "with requests")
 
 
 def example(text: str, found: str, weight: float = 1.0, request: str = "") -> dict:
@@ -204,12 +212,23 @@ def write(tables: Tables) -> None:
     refusal_words.STORED.write_text("\n".join(rows) + "\n", "utf-8")
 
 
-def speed(texts: list[str]) -> None:
+def openings() -> None:
+    """Prints the shares that the shipped judge reads right of the answers with hard openings."""
+    right = {"idiom": ["compliance"], "turned": ["compliance", "partial_refusal"]}
+    seen: dict[tuple[str, str], list[bool]] = {}
+    for row in map(json.loads, (HERE / "refusal_openings.jsonl").read_text("utf-8").splitlines()):
+        found = label(row["response"], row["prompt"]) in right.get(row["kind"], ["refusal", "partial_refusal"])
+        seen.setdefault((row["kind"], row["part"]), []).append(found)
+    for (kind, part), found in seen.items():
+        print(f"openings, {kind}, {part}: {sum(found)} of {len(found)} right")
+
+
+def speed(rows: list[tuple[str, str]], how: str) -> None:
     """Prints how many of these answers the judge reads in a second of one core's time."""
     start = time.process_time()
-    for text in texts:
-        label(text)
-    print(f"{len(texts) / (time.process_time() - start):,.0f} answers a second of processor time")
+    for text, request in rows:
+        label(text, request)
+    print(f"{len(rows) / (time.process_time() - start):,.0f} answers a second of processor time, {how}")
 
 
 if __name__ == "__main__":
