@@ -108,6 +108,19 @@ def test_the_front_is_what_no_other_beats(compare, tmp_path):
     assert (out / "front.svg").read_text().startswith("<?xml")
 
 
+def test_what_is_over_several_benchmarks_has_no_say_beside_them(compare, tmp_path):
+    for seed in (0, 1):
+        write(tmp_path / "a" / f"{seed}", seed, figures(other=(690, 12, 10, 188)))
+        named = {key.replace("/other/", "/mmlu/"): figure for key, figure in figures(other=(690, 12, 10, 188)).items()}
+        write(tmp_path / "b" / f"{seed}", seed, named)
+    for folder, mine in (("a", "other"), ("b", "mmlu")):  # `of` says what is over several, not the name
+        result, _ = compare(tmp_path / folder)
+        shares = [
+            result["trials"][0]["figures"][f"after/medical_qa/{name}/accuracy"]["value"] for name in ("questions", mine)
+        ]
+        assert result["trials"][0]["capability"] == pytest.approx(sum(shares) / 2)
+
+
 def test_the_best_is_the_best_of_those_that_pass(compare, tmp_path):
     write(tmp_path / "safest", found=figures(harm=(40, 2, 137, 1), twins=(100, 5, 90, 705)), finetune__r=1)
     write(tmp_path / "good", found=harm_of(165), finetune__r=2)

@@ -9,7 +9,7 @@ import markupsafe
 import pytest
 
 from medsafe_train import endpoint, statistics
-from medsafe_train.evidence import ranking
+from medsafe_train.evidence import pooled, ranking
 from medsafe_train.markdown import inert
 from medsafe_train.models import adapter
 from medsafe_train.replies import Reply, Trouble, read_reply
@@ -398,7 +398,11 @@ def asked(name, right, of=10):
 def test_models_with_questions_alone_are_sorted_by_the_share_right():
     found = ranking.rows([asked("weak", {"a": 2, "b": 3}), asked("strong", {"a": 9, "b": 7}), asked("fair", {"a": 2, "b": 9})])  # fmt: skip
     assert [row["model"] for row in found] == ["strong", "fair", "weak"]
-    assert found[0]["questions"] == {**statistics.rate([True] * 16 + [False] * 4), "of": ["a", "b"]}
+    assert (found[0]["questions"]["value"], found[0]["questions"]["n"], found[0]["questions"]["of"]) == (
+        0.8,
+        20,
+        ["a", "b"],
+    )
     page = ranking.page(found)
     assert "Sorted by the share of questions answered right" in page and "n 20 |" in page and "n 10 |" in page
     assert "harm" not in page and "over-refusal" not in page and "Judged by" not in page
@@ -413,16 +417,19 @@ def test_questions_that_not_all_models_were_asked_do_not_rank_them():
     assert "questions right" not in ranking.page(found)  # the column of the one benchmark says it
 
 
-def pool(right, of, n=20):
-    return {**statistics.rate([True] * right + [False] * (n - right)), "unscored": 0, "of": of}
-
-
-def test_the_reports_own_pool_ranks_models_where_it_is_of_the_same_for_all():
+def test_models_are_ranked_by_the_pool_of_the_report_or_of_what_they_have_in_common():
     made = [asked("one", {"a": 2, "b": 3}), asked("other", {"a": 3, "b": 4})]
-    for report, right in zip(made, (9, 8), strict=True):
-        report["figures"]["before/medical_qa/pooled/accuracy"] = pool(right, ["a", "b"])
+    for report in made:
+        again = {**statistics.rate([False] * 5), "counted_by": ["a"]}
+        report["figures"]["before/medical_qa/b/accuracy"]["once"] = again
+        pooled.accuracy(report["figures"])
     rows = ranking.rows(made)
     assert {tuple(row["accuracy"]) for row in rows} == {("a", "b")}  # it is no benchmark of the table
-    assert [(row["model"], row["questions"]["value"]) for row in rows] == [("one", 0.45), ("other", 0.4)]
-    made[0]["figures"]["before/medical_qa/pooled/accuracy"] = pool(9, ["a", "c"])
-    assert [(row["model"], row["questions"]["value"]) for row in ranking.rows(made)] == [("other", 0.35), ("one", 0.25)]
+    for row, report in zip(rows, reversed(made), strict=True):
+        assert row["questions"] == {key: report["figures"][f"before/{pooled.PLACE}"][key] for key in row["questions"]}
+        assert row["questions"]["n"] == 15  # a question that both ask counts once
+    third = asked("third", {"b": 5, "c": 1})
+    found = {row["model"]: row["questions"] for row in ranking.rows([*made, third])}
+    assert {name: (f["of"], f["n"], f["value"]) for name, f in found.items()} == {
+        "one": (["b"], 10, 0.3), "other": (["b"], 10, 0.4), "third": (["b"], 10, 0.5)
+    }  # fmt: skip

@@ -302,10 +302,10 @@ def test_likelihoods_are_a_token(store):
     assert found["before/medical_qa/mine/accuracy_by_length"]["value"] == 0.5
 
 
-def together(store, right, texts, alone=False):
+def together(store, right, texts, alone=False, options=lambda name: ("a", "b")):
     """The report of benchmarks by name: `right` before and after, and what each asks; `alone`: of the model before only."""
     asked = {
-        name: [Question(f"{n}", text, ("a", "b"), n % 2) for n, text in enumerate(found)]
+        name: [Question(f"{n}", text, options(name), n % 2) for n, text in enumerate(found)]
         for name, found in texts.items()
     }
     among = [Benchmark(name, "medqa", False, found, {}, "", "") for name, found in asked.items()]
@@ -329,6 +329,27 @@ def test_a_question_of_two_benchmarks_is_pooled_once_as_the_first_one_asks_it(st
     assert (pool["n"], pool["value"], pool["of"]) == (50, 0, ["four", "five"])
     assert report["figures"][f"before/{pooled.PLACE}"]["n"] == 50
     assert any(note.startswith("five: 30 of its 40 questions are asked by four, too;") for note in report["notes"])
+
+
+def test_questions_that_share_their_wording_alone_are_each_counted(store):
+    good, texts = [True] * 40, {name: ["Which is true?"] * 40 for name in ("one", "other")}
+    right = dict.fromkeys(texts, (good, good))
+    apart = together(store, right, texts, options=lambda name: (f"{name} a", f"{name} b"))
+    assert apart["figures"][f"before/{pooled.PLACE}"]["n"] == 80 and not apart["notes"]
+
+
+def test_what_is_counted_elsewhere_is_left_out_only_beside_what_counts_it(store):
+    texts = {
+        "one": [f"What is {n}?" for n in range(40)],
+        "other": [f"What is {n}?" for n in range(10, 50)],
+        "third": ["x"] * 40,
+    }
+    good = [True] * 40
+    figures = together(store, dict.fromkeys(texts, (good, good)), texts)["figures"]
+    for names, n in ((list(texts), 90), (["one", "other"], 50), (["other", "third"], 80), (["other"], 40)):
+        found = pooled.together(figures, "after", names)
+        assert (found["of"], found["n"]) == (names, n)
+    assert pooled.together(figures, "after", ["one", "else"]) is None
 
 
 def test_one_benchmark_under_two_names_is_no_pool(store):
@@ -361,6 +382,11 @@ def test_one_model_alone_has_its_pool_with_those_at_chance(store):
 
 def test_mmlu_is_the_mean_over_its_subjects_each_counting_the_same(store):
     right = {"mmlu_anatomy": ([True] * 40, [True] * 40), "mmlu_virology": ([True] * 5 + [False] * 5, [False] * 10)}
+    other = {**right, "mmlu_pro": ([True] * 40, [True] * 40)}
+    with_other = together(
+        store, other, {name: [f"{name} {n}?" for n in range(len(found[0]))] for name, found in other.items()}
+    )
+    assert with_other["figures"][f"before/{pooled.MMLU_PLACE}"]["of"] == list(right)
     texts = {name: [f"{name} {n}?" for n in range(len(found[0]))] for name, found in right.items()}
     found = together(store, right, texts)["figures"]
     group = found[f"before/{pooled.MMLU_PLACE}"]

@@ -13,6 +13,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from medsafe_train import publish
 from medsafe_train.config import PublishSettings, UserError
+from medsafe_train.evidence import pooled
 from medsafe_train.publish import card as cards
 from tests import report_samples
 from tests.test_report_page import HOSTILE
@@ -66,6 +67,16 @@ def test_the_metadata_are_what_the_hub_reads(made, tmp_path):
         assert result.metric_args["before"] == round(figures[f"before/{key}"]["value"], 4)
         assert result.metric_args["ci95"] == [round(bound, 4) for bound in after["ci95"]]
     assert not [r for r in found if "principle" in r.metric_type]
+
+
+def test_what_is_over_several_benchmarks_is_no_data_set_of_the_hub(made, tmp_path):
+    figures = made["figures"]
+    for arm in ("before", "after", "delta"):
+        figures[f"{arm}/medical_qa/other/accuracy"] = figures[f"{arm}/medical_qa/medical_questions/accuracy"]
+    pooled.accuracy(figures)
+    found = {result.dataset_name for result in cards.results(made) if result.metric_type == "accuracy"}
+    assert found == {"medical_questions", "other"}
+    assert "answered right · 2 benchmarks pooled |" in text_of(made, tmp_path)
 
 
 def test_an_adapter_says_what_it_belongs_to(made, tmp_path):

@@ -1,5 +1,6 @@
 """Benchmarks: the published ones whole, a user's own in a few lines, and one line for everything that is wrong with them."""
 
+import csv
 import hashlib
 import json
 import re
@@ -142,6 +143,62 @@ def test_lists_in_cells_of_a_table(tmp_path):
     assert [(q.options, q.answer) for q in asked(tmp_path / "mine.csv")] == [(("Liver", "Heart"), 1)]
     (tmp_path / "mine.csv").write_text("question,options,answer\nWhich?,\"['Liver', 'Heart']\",Heart\n")
     assert "mine.csv:2: options \"['Liver', 'Heart']\" is not a list in JSON" in complaint(str(tmp_path / "mine.csv"))
+
+
+OFFICIAL = [
+    ("Which chamber, of the heart, pumps to the body?", "left atrium", "B", "left ventricle", "right atrium", "C"),
+    ('The "pacemaker"\nis the', "AV node", "bundle", "fibre", "SA node", "D"),
+]
+
+
+def test_mmlu_of_its_authors_has_no_header(tmp_path):
+    with (tmp_path / "anatomy_test.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(OFFICIAL)
+    (tmp_path / "mine.yaml").write_text("where: anatomy_test.csv\nreader: mmlu\nstyle: mmlu\n")
+    for given in ("anatomy_test.csv", "mine.yaml"):
+        found = asked(tmp_path / given)
+        assert [(q.question, *q.options, "ABCD"[q.answer]) for q in found] == OFFICIAL
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [("question,answer,A,B,C,D", "Which?,B,x,y,z,w"), ("Id,Question,Answer,B,C,A", "1,Which?,B,y,z,x")],
+)
+def test_a_header_that_ends_in_a_letter_is_one(tmp_path, header, row):
+    (tmp_path / "mine.csv").write_text(f"{header}\n{row}\n")
+    assert [(q.question, q.options[q.answer]) for q in asked(tmp_path / "mine.csv")] == [("Which?", "y")]
+
+
+def test_pubmedqa_as_parquet_from_the_hub(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    context = {"contexts": ["It is.", "So they say."], "labels": ["A", "B"], "meshes": []}
+    row = {"pubid": 7, "question": "Is it?", "context": context, "long_answer": "Yes, it is.", "final_decision": "yes"}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "mine.parquet")
+    found = questions.load(str(tmp_path / "mine.parquet"))
+    assert found.style == "pubmedqa" and found.questions == [
+        question_rows.Question("7", "Is it?", ("yes", "no", "maybe"), 0, "It is.\nSo they say.", "Yes, it is.")
+    ]
+
+
+def test_json_lines_in_a_file_called_json(tmp_path):
+    rows = [{"id": f"q{n}", "question": f"Which {n}?", **dict(zip(("opa", "opb", "opc", "opd"), "pqrs", strict=True)), "cop": n}
+            for n in (1, 4)]  # fmt: skip
+    found = asked(lines(tmp_path / "dev.json", rows))
+    assert [(q.id, q.answer) for q in found] == [("q1", 0), ("q4", 3)]
+    (tmp_path / "dev.json").write_text(json.dumps(rows[0]) + "\n{\n")
+    assert "dev.json:2: not JSON" in complaint(str(tmp_path / "dev.json"))
+
+
+def test_a_part_in_any_case_or_empty(tmp_path):
+    rows = ["question,A,B,answer,part", "Which?,x,y,A,", "Who?,x,y,B,Test", "Why?,x,y,B, TRAIN "]
+    (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
+    found = questions.load(str(tmp_path / "mine.csv"), shots=True)
+    assert [q.question for q in found.questions] == ["Which?", "Who?"] and [q.question for q in found.pool] == ["Why?"]
+    assert [q.question for q in asked(lines(tmp_path / "mine.jsonl", [{**OWN[0], "part": None}]))] == [
+        OWN[0]["question"]
+    ]
 
 
 def test_rows_below_a_key(tmp_path):
@@ -424,9 +481,21 @@ def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path):
     assert re.search(r"mine\.jsonl:2: not UTF-8", complaint(str(tmp_path / "mine.jsonl")))
 
 
-def test_a_benchmark_cannot_have_the_name_of_all_together(refused, tmp_path):
-    file = lines(tmp_path / "pooled.jsonl", OWN)
-    assert "cannot be called pooled" in refused("+recipe=smoke", f"medical_qa.benchmarks=[{file}]")
+@pytest.mark.parametrize("name", ["pooled", "pooled_above_chance", "mmlu"])
+def test_a_benchmark_cannot_have_the_name_of_several_together(refused, tmp_path, name):
+    file = lines(tmp_path / f"{name}.jsonl", OWN)
+    said = refused("+recipe=smoke", f"medical_qa.benchmarks=[{file}]")
+    assert f"a benchmark cannot be called {name}, as several together are: rename the file" in said
+
+
+def test_questions_are_one_with_the_same_right_answer_or_the_same_options():
+    def of(options, answer=0, text="Which of the following is correct?"):
+        return set(question_rows.Question("", text, tuple(options.split()), answer).identities)
+
+    four = of("a b c d")
+    assert four & of("a b c d e") and four & of("d b c a", 3, " which OF the following is  correct?")
+    assert four & of("a b c d", 1)  # two answers to one question
+    assert not four & of("p q r s") and not four & of("b c d e") and not four & of("a b c d", text="Which is?")
 
 
 def test_nothing_to_ask_is_said(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medsafe_train.comparison.trials import Trial
-from medsafe_train.evidence import gate, pooled
+from medsafe_train.evidence import gate
 
 # Each is the mean over the sets that all trials with sets of its kind have, every set counting the same; whether less is better.
 OBJECTIVES = {"harm": True, "over_refusal": True, "capability": False}
@@ -20,7 +20,7 @@ def mark(trials: list[Trial]) -> None:
     metric = "harmful_rate" if _places(trials, "harmfulness", "harmful_rate") else "refusal_rate"
     harmful = _places(trials, "harmfulness", metric)
     benign = _places(trials, "over_refusal", "refusal_rate")
-    asked = [place for place in _places(trials, "medical_qa", "accuracy") if place not in pooled.PLACES]
+    asked = [place for place in _places(trials, "medical_qa", "accuracy") if not _is_over_several(trials, place)]
     for trial in trials:
         harm = _mean(trial, harmful)
         trial.objectives = {
@@ -84,6 +84,12 @@ def _places(trials: list[Trial], kind: str, metric: str) -> list[str]:
     """`kind/set/metric` of the sets that every trial has that has sets of this kind: one of questions alone has no say in harm."""
     have = [{place for place in found if place.endswith(f"/{metric}")} for t in trials if (found := _of_kind(t, kind))]
     return sorted(set.intersection(*have)) if have else []
+
+
+def _is_over_several(trials: list[Trial], place: str) -> bool:
+    # The runs say it; a figure over seeds does not.
+    found = [value(run.figures, place) for trial in trials for run in trial.runs]
+    return any("of" in figure for figure in found if figure)
 
 
 def _of_kind(trial: Trial, kind: str) -> set[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from medsafe_train import statistics
 from medsafe_train.evidence import Evaluation, medical_qa
+from medsafe_train.sources import descriptions
 from medsafe_train.sources.questions import Benchmark
 
 ARMS = ("before", "after", "delta")
 # All benchmarks; those on which the base model is above chance, where that is not all; MMLU's subjects.
 NAME, ABLE, MMLU = "pooled", "pooled_above_chance", "mmlu"
 PLACE, ABLE_PLACE, MMLU_PLACE = (f"medical_qa/{name}/accuracy" for name in (NAME, ABLE, MMLU))
-PLACES = (PLACE, ABLE_PLACE, MMLU_PLACE)
+NAMES = (NAME, ABLE, MMLU)
 Figures = dict[str, dict[str, Any]]
 
 
@@ -25,12 +26,13 @@ def accuracy(figures: Figures) -> None:
     two: nothing can be lost on them, and they would dilute what is. `mmlu` is the mean over MMLU's subjects, each subject counting
     the same, as Hendrycks et al. (2021) and those after them report it; `accuracy_pooled` beside it counts every question the same.
     """
-    names = [name for name in benchmarks(figures) if _once(figures, "before", name)["n"]]
+    measured = benchmarks(figures)
+    names = [name for name in measured if _once(figures, "before", name, measured)["n"]]
     able = [name for name in names if not at_chance(figures, name)]
     _add(figures, PLACE, f"{len(names)} benchmarks pooled", names)
     if len(able) < len(names):
         _add(figures, ABLE_PLACE, f"{len(able)} benchmarks above chance pooled", able)
-    subjects = [name for name in benchmarks(figures) if name.startswith(f"{MMLU}_")]
+    subjects = [name for name in measured if name in descriptions.members(MMLU)]
     _add(figures, MMLU_PLACE, f"MMLU, mean over {len(subjects)} subjects", subjects, macro=True)
     if set(subjects) != set(names):  # else that is the pool
         _add(figures, f"{MMLU_PLACE}_pooled", f"MMLU, {len(subjects)} subjects pooled", subjects)
@@ -40,13 +42,25 @@ def _add(figures: Figures, place: str, title: str, names: list[str], macro: bool
     if len(names) < 2 or f"before/{place}" in figures:
         return
     for arm in ARMS:
-        parts = [_once(figures, arm, name) if not macro else figures.get(_key(arm, name), NOTHING) for name in names]
-        if any(part["ci95"] is None for part in parts):
-            continue
-        weights = [1 if macro else part["n"] for part in parts]
-        figures[f"{arm}/{place}"] = {**statistics.weighted(parts, weights), "unscored": 0, "title": title, "of": names}
-        if arm == "before":
-            figures[f"{arm}/{place}"] |= _chance([figures[_key(arm, name)] for name in names], weights)
+        if made := together(figures, arm, names, macro):
+            figures[f"{arm}/{place}"] = {**made, "unscored": 0, "title": title}
+
+
+def together(figures: Figures, arm: str, names: list[str], macro: bool = False) -> dict[str, Any] | None:
+    """One figure over these benchmarks, which it says it is `of`: every question counting the same and once, or their mean.
+
+    None where one was not measured. What asks nothing that the others do not count is left out.
+    """
+    parts = {
+        name: figures.get(_key(arm, name), NOTHING) if macro else _once(figures, arm, name, names) for name in names
+    }
+    parts = {name: part for name, part in parts.items() if part["n"] or part is NOTHING}
+    if not parts or any(part["ci95"] is None for part in parts.values()):
+        return None
+    weights = [1 if macro else part["n"] for part in parts.values()]
+    made = {**statistics.weighted(list(parts.values()), weights), "of": list(parts)}
+    chance = _chance([figures[_key(arm, name)] for name in parts], weights) if arm == "before" else {}
+    return made | chance
 
 
 NOTHING: dict[str, Any] = {"value": None, "ci95": None, "n": 0}
@@ -65,11 +79,11 @@ def _key(arm: str, name: str) -> str:
     return f"{arm}/medical_qa/{name}/accuracy"
 
 
-def _once(figures: Figures, arm: str, name: str) -> dict[str, Any]:
-    # Without the questions that another benchmark counts.
+def _once(figures: Figures, arm: str, name: str, among: list[str]) -> dict[str, Any]:
+    # Without the questions that another of these benchmarks counts.
     figure = figures.get(_key(arm, name), NOTHING)
-    found: dict[str, Any] = figure.get("once", figure)
-    return found
+    once: dict[str, Any] | None = figure.get("once")
+    return once if once and set(once.get("counted_by", among)) & set(among) else figure
 
 
 def mark_repeated(report: dict[str, Any], among: list[Benchmark], arms: dict[str, Evaluation]) -> None:
@@ -78,20 +92,21 @@ def mark_repeated(report: dict[str, Any], among: list[Benchmark], arms: dict[str
     Counted twice, they would narrow intervals falsely. The first benchmark counts them, one above chance before one at chance.
     """
     figures = report["figures"]
-    counted: dict[tuple[str, str], str] = {}
+    counted: dict[Hashable, str] = {}
     for benchmark in sorted(among, key=lambda one: at_chance(figures, one.name)):
-        asked = {q.id: q.asks for q in benchmark.questions}
-        new = [id for id, asks in asked.items() if asks not in counted]
-        others = list(dict.fromkeys(counted[asks] for asks in asked.values() if asks in counted))
+        asked = {q.id: next(filter(None, map(counted.get, q.identities)), None) for q in benchmark.questions}
+        new = [id for id, by in asked.items() if by is None]
+        others = list(dict.fromkeys(by for by in asked.values() if by))
         if others:
             answers = {arm: e.answers[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
             for arm, figure in medical_qa.figures(new, answers).items():
-                figures[_key(arm, benchmark.name)]["once"] = {key: figure[key] for key in ("value", "ci95", "n")}
+                once = {key: figure[key] for key in ("value", "ci95", "n")}
+                figures[_key(arm, benchmark.name)]["once"] = {**once, "counted_by": others}
             report["notes"].append(
                 f"{benchmark.name}: {len(asked) - len(new)} of its {len(asked)} questions are asked by {', '.join(others)}, too; "
                 "all benchmarks together count them once, there."
             )
-        counted |= {asks: benchmark.name for asks in asked.values() if asks not in counted}
+        counted = {key: benchmark.name for q in benchmark.questions for key in q.identities} | counted
 
 
 def benchmarks(figures: Figures) -> list[str]:

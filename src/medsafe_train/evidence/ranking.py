@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import artifacts, progress, statistics
+from medsafe_train import artifacts, progress
 from medsafe_train.evidence import pooled
 from medsafe_train.markdown import inert
 
@@ -38,24 +38,24 @@ def rows(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Harm is the mean over the harmful sets of the share called harmful, where every judge says so, else of the share not
     declined; over-refusal the mean over the benign sets of the share refused; `questions` the share right of all questions of
-    the benchmarks that all rows with questions have, with its interval (the reports' own pool, where it is of the same for all). The most harmful come first; those that were asked nothing harmful
-    after them, the most questions right first. A model with other sets than the rest is ranked all the same, and its row
-    says which it has.
+    the benchmarks that all rows with questions have, as many of each, pooled as in a report. The most harmful come first; those
+    that were asked nothing harmful after them, the most questions right first. A model with other sets than the rest is ranked
+    all the same, and its row says which it has.
     """
     arms = [(report, arm) for report in reports for arm in ARMS if any(_places(report, arm, *kind) for kind in KINDS)]
     metric = "harmful_rate" if _all_scored(arms) else "refusal_rate"
     found = [_row(report, arm, metric) for report, arm in arms]
-    pools = [report["figures"].get(f"{arm}/{pooled.PLACE}") for report, arm in arms]
-    for row, figure in zip(found, _questions(found, pools), strict=True):
-        row["questions"] = figure
+    shared = _shared([row["accuracy"] for row in found if row["accuracy"]])
+    for row, (report, arm) in zip(found, arms, strict=True):
+        right = pooled.together(report["figures"], arm, shared) if row["accuracy"] else None
+        row["questions"] = right and {key: right[key] for key in ("value", "ci95", "n", "of")}
     return sorted(found, key=_order)
 
 
-def _questions(found: list[dict[str, Any]], pools: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
-    asked = [(row, pool) for row, pool in zip(found, pools, strict=True) if row["accuracy"]]
-    if len({(*pool["of"], pool["n"]) if pool else () for _, pool in asked}) == 1 and asked[0][1]:
-        return [{key: pool[key] for key in ("value", "ci95", "n", "of")} if pool else None for pool in pools]
-    return [_together(row["accuracy"], [other["accuracy"] for other, _ in asked]) for row in found]
+def _shared(asked: list[dict[str, dict[str, Any]]]) -> list[str]:
+    # The benchmarks that every model was asked, as many questions of each.
+    first = asked[0] if asked else {}
+    return [name for name in first if all(other.get(name, {}).get("n") == first[name]["n"] for other in asked)]
 
 
 def _all_scored(arms: list[tuple[dict[str, Any], str]]) -> bool:
@@ -90,16 +90,6 @@ def _row(report: dict[str, Any], arm: str, metric: str) -> dict[str, Any]:
         "accuracy": accuracy,
         "judge": report["judge"]["name"] if harmful or benign else None,
     }
-
-
-def _together(own: dict[str, dict[str, Any]], every: list[dict[str, dict[str, Any]]]) -> dict[str, Any] | None:
-    """The share right of all questions of the benchmarks that every model was asked, as many of each."""
-    shared = [name for name in own if all(name in other and other[name]["n"] == own[name]["n"] for other in every)]
-    if not shared:
-        return None
-    n = sum(own[name]["n"] for name in shared)
-    right = sum(round(own[name]["value"] * own[name]["n"]) for name in shared)
-    return {**statistics.rate([True] * right + [False] * (n - right)), "of": shared}
 
 
 def _places(report: dict[str, Any], arm: str, kind: str, metric: str) -> dict[str, dict[str, Any]]:

@@ -101,8 +101,8 @@ def _benchmarks(config: Config) -> tuple[list[Benchmark], dict[str, int]]:
     q = config.medical_qa
     chosen = descriptions.expanded(q.benchmarks)
     names = [descriptions.name_of(name) for name in chosen]
-    if pooled.NAME in names:
-        raise UserError(f"a benchmark cannot be called {pooled.NAME}, as all of them together are: rename the file")
+    if taken := [name for name in names if name in pooled.NAMES]:
+        raise UserError(f"a benchmark cannot be called {taken[0]}, as several together are: rename the file")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"two benchmarks are called {twice[0]}: name it once, or rename one of the files")

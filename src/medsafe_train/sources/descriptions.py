@@ -18,7 +18,7 @@ from medsafe_train.sources.read import Location
 STYLES = ("medqa", "medmcqa", "mmlu", "pubmedqa", "cloze")
 FILES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", *SPREADSHEETS)
 DESCRIPTIONS = (".yaml", ".yml")
-# Names that stand for all benchmarks whose names begin with them: subjects of one set that share no question.
+# Names that stand for all benchmarks here whose names begin with them: the subjects of one set.
 GROUPS = ("mmlu",)
 # What a description's plain keys hold, and how that is said.
 KINDS: dict[str, tuple[type, str]] = {
@@ -63,13 +63,14 @@ def names() -> list[str]:
     return sorted(file.stem for file in (shipped("conf") / "benchmark").glob("*.yaml"))
 
 
+def members(group: str) -> list[str]:
+    """The benchmarks known by name that a group's name stands for."""
+    return [name for name in names() if name.startswith(f"{group}_")]
+
+
 def expanded(given: Sequence[str]) -> list[str]:
     """Benchmarks as they are named, each group by its members."""
-    return [
-        name
-        for one in given
-        for name in ([name for name in names() if name.startswith(f"{one}_")] if one in GROUPS else [one])
-    ]
+    return [name for one in given for name in (members(one) if one in GROUPS else [one])]
 
 
 def name_of(given: str) -> str:

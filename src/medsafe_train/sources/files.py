@@ -14,6 +14,8 @@ from typing import Any
 from medsafe_train.config import UserError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+# The columns of MMLU as its authors publish it: CSV files without a header.
+MMLU = ["question", "A", "B", "C", "D", "answer"]
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 
 
@@ -31,8 +33,8 @@ class Row:
 def read_file(path: Path, shown: str | None = None, columns: list[str] | None = None) -> list[Row]:
     """The rows of a JSONL, JSON, CSV or Parquet file; UserError with file and line on anything that is none.
 
-    `columns` names those of a CSV file without a header, which has commas. Else commas, semicolons or tabs part the fields: what
-    parts the header into most.
+    `columns` names those of a CSV file without a header, which has commas; MMLU's is known by its first row. Else commas, semicolons
+    or tabs part the fields: what parts the header into most. JSON lines may be in a file called .json.
     """
     shown = shown or str(path)
     if not path.is_file():
@@ -82,7 +84,11 @@ def _jsonl(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    # A list of objects, also under the one key that holds such a list, or, as PubMedQA does it, one object with an id for each key.
+    # A list of objects, also under the one key that holds such a list, or, as PubMedQA does it, one object with an id for each key;
+    # or, as MedMCQA does it, an object a line.
+    if _is_lines(text):
+        yield from _jsonl(text, shown)
+        return
     content = _parse(text, shown)
     if isinstance(content, dict):
         lists = [value for value in content.values() if _is_table(value)]
@@ -96,11 +102,20 @@ def _json(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, _object(item, f"{shown}:item {number}")
 
 
+def _is_lines(text: str) -> bool:
+    first, _, rest = text.lstrip().partition("\n")
+    try:
+        return bool(rest.strip()) and isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _csv(text: str, shown: str, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    columns = columns or _without_header(text)
     delimiter = "," if columns else _delimiter(text)
     reader = csv.DictReader(io.StringIO(text), fieldnames=columns, strict=True, delimiter=delimiter)
     try:
@@ -115,10 +130,23 @@ def _csv(text: str, shown: str, columns: list[str] | None = None) -> Iterator[tu
         raise UserError(f"{shown}:{reader.line_num + 1}: not CSV ({error}): check the quotes") from None
 
 
+def _without_header(text: str) -> list[str] | None:
+    # MMLU's columns where the first row is a question with four options and the right one's letter.
+    first = _first_row(text, ",")
+    named = {cell.strip().lower() for cell in first} & {"question", "prompt", "id"}
+    return MMLU if len(first) == len(MMLU) and first[-1].strip() in MMLU[1:-1] and not named else None
+
+
 def _delimiter(text: str) -> str:
     # What parts the header into most columns; where nothing does, there is one column, and a comma is as good as any.
-    header = text.partition("\n")[0][:10_000]
-    return max(SEPARATORS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+    return max(SEPARATORS, key=lambda mark: len(_first_row(text, mark)))
+
+
+def _first_row(text: str, mark: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(text[:10_000]), delimiter=mark), [])
+    except csv.Error:
+        return []
 
 
 def _parse(text: str, place: str) -> Any:
@@ -154,6 +182,12 @@ def text_of(row: Row, column: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise UserError(f"{row.place}: {column} holds half a character (a lone surrogate): mend the text")
     return value.strip()
+
+
+def named_part(row: Row) -> str | None:
+    """What a row's column `part` says, in lower case; None without one, or where it is empty."""
+    given = row.values.get("part")
+    return None if given is None else str(given).strip().lower() or None
 
 
 def unique_ids(items: Iterable[tuple[str, str]], what: str) -> None:

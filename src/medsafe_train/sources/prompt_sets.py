@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from medsafe_train import artifacts
 from medsafe_train.config import UserError, shipped
-from medsafe_train.sources.files import Row, read_file, text_of, unique_ids
+from medsafe_train.sources.files import Row, named_part, read_file, text_of, unique_ids
 from medsafe_train.sources.read import Location, read
 
 SUFFIXES = (".jsonl", ".json", ".csv")
@@ -159,14 +159,14 @@ def load(name: str, kind: str, part: str, data_folder: str | None = None) -> Pro
 def _from_file(path: Path, kind: str, part: str) -> PromptSet:
     rows = read_file(path)
     for row in rows:
-        if row.values.get("part") not in (None, "", *PARTS):
+        if named_part(row) not in (None, *PARTS):
             raise UserError(f"{row.place}: part {row.values['part']!r}: write {', '.join(PARTS)}, or leave it out")
-    without = [row for row in rows if not row.values.get("part")]
+    without = [row for row in rows if not named_part(row)]
     if 0 < len(without) < len(rows):
         raise UserError(
             f"{without[0].place}: no part, while other rows have one: write {', '.join(PARTS)} in every row, or in none"
         )
-    rows = [row for row in rows if (row.values.get("part") or part) == part]
+    rows = [row for row in rows if (named_part(row) or part) == part]
     if not rows:
         raise UserError(f"{path}: no row has part {part!r}: add some, or drop the column to use all rows")
     prompts = [_prompt(row, "prompt", "response", {}, number) for number, row in enumerate(rows)]
@@ -178,7 +178,7 @@ def has_parts(name: str) -> bool:
     """Whether training and evaluation read different rows of a set."""
     if not is_file(name):
         return len(published(name).parts) > 1
-    return any(row.values.get("part") for row in read_file(Path(name)))
+    return any(named_part(row) for row in read_file(Path(name)))
 
 
 def part_of(prompts: PromptSet, share: float, inside: bool) -> PromptSet:

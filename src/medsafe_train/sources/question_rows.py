@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,8 +28,18 @@ class Question:
 
     @property
     def asks(self) -> tuple[str, str]:
-        """Its context and text whatever their case and whitespace: questions that agree in them are one, whatever the options."""
+        """Its context and text, whatever their case and whitespace."""
         return _folded(self.context or ""), _folded(self.question)
+
+    @property
+    def identities(self) -> tuple[Hashable, Hashable]:
+        """What it asks with its right answer, and with all its options: questions that share either are one.
+
+        MedQA's forms of four and of five options share the first, what was given two answers the second; "Which of the following
+        is true?" of two subjects neither.
+        """
+        options = [" ".join(option.split()) for option in self.options]
+        return (self.asks, options[self.answer]), (self.asks, frozenset(options))
 
 
 def _folded(text: str) -> str:
@@ -76,11 +86,11 @@ def _cop_from_zero(rows: list[Row]) -> list[Row]:
 
 def detect(row: Row) -> str:
     """The reader for a file whose form nobody named, by its first row, as `prepared` gives it."""
-    columns, options = set(row.values), row.values.get("options")
+    columns, options, context = set(row.values), row.values.get("options"), row.values.get("context")
     keyed = isinstance(options, dict) or (isinstance(options, list) and all(isinstance(one, dict) for one in options))
     if "sent1" in columns or ("answer_idx" in columns and keyed):
         return "medqa"
-    if {"contexts", "final_decision"} <= columns:
+    if "final_decision" in columns and ("contexts" in columns or isinstance(context, dict)):
         return "pubmedqa"
     if columns & {"cop", "opa", "problem_text"}:
         return "medmcqa"
@@ -246,8 +256,11 @@ def _medmcqa(row: Row, number: int) -> Question:
 
 
 def _mmlu(row: Row, number: int) -> Question:
-    options = _options(row, row.values.get("choices"))
-    return Question(f"{number:04d}", text_of(row, "question"), options, _index(row, "answer", options))
+    # The Hub's rows (choices, the answer counted from 0), or the authors' CSV (A-D and a letter).
+    options = _options(row, _given_options(row))
+    lettered = str(row.values.get("answer")).strip().upper() in LETTERS[: len(options)]
+    answer = _right(row, options) if lettered else _index(row, "answer", options)
+    return Question(f"{number:04d}", text_of(row, "question"), options, answer)
 
 
 def _decision(row: Row, id: str, context: str, question: str, column: str, reference: str | None) -> Question:

@@ -11,7 +11,7 @@ from typing import Any
 from medsafe_train import artifacts, progress
 from medsafe_train.config import UserError
 from medsafe_train.sources.descriptions import Published, name_of, names, published
-from medsafe_train.sources.files import Row, unique_ids
+from medsafe_train.sources.files import Row, named_part, unique_ids
 from medsafe_train.sources.question_rows import DECISIONS, READERS, Question, detect, prepared, row_id
 from medsafe_train.sources.read import Location, Table, locate, read
 
@@ -81,6 +81,7 @@ def load(given: str, limit: int | None = None, data_folder: str | None = None, s
         raise UserError(f"{name}: no question to ask in {', '.join(digests)}: check it, and its column `part`")
     texts, style = {q.asks for q in questions}, known.style or _style(questions)
     examples = _questions(known, shown, name) if shots else []
+    # Not what is asked, whatever its options: a worked example must not bring an answer near.
     pool = [q for q, _ in examples if q.asks not in texts]
     _check_contexts(name, style, [*questions, *pool])
     as_published = _as_published(known, name, digests)
@@ -132,14 +133,14 @@ def _matching(known: Published, table: Table) -> list[Row]:
 
 
 def _parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    # Without a column `part`, everything is asked.
+    # What says no part is asked.
     for row in rows:
-        if row.values.get("part", ASKED) not in (ASKED, *SHOWN):
+        if named_part(row) not in (None, ASKED, *SHOWN):
             raise UserError(
                 f"{row.place}: part {row.values['part']!r} is not one of {ASKED}, {', '.join(SHOWN)}: correct it"
             )
-    asked = [row for row in rows if row.values.get("part", ASKED) == ASKED]
-    return asked, [row for row in rows if row.values.get("part", ASKED) != ASKED]
+    asked = [row for row in rows if named_part(row) in (None, ASKED)]
+    return asked, [row for row in rows if named_part(row) in SHOWN]
 
 
 def _official_id(row: Row) -> str:
@@ -160,13 +161,13 @@ def _questions(known: Published, rows: Sequence[Row], name: str) -> list[tuple[Q
 
 def _check_keys(pairs: Sequence[tuple[Question, str]], as_published: bool) -> None:
     # One question with the same options has one answer. Nobody here can mend what others have published.
-    seen: dict[Any, tuple[str, str]] = {}
+    seen: dict[Any, tuple[Question, str]] = {}
     for question, place in pairs:
-        options = [option.strip() for option in question.options]
-        right = options[question.answer]
-        first, before = seen.setdefault((question.asks, frozenset(options)), (right, place))
-        if first == right:
+        answered, optioned = question.identities
+        other, before = seen.setdefault(optioned, (question, place))
+        if other.identities[0] == answered:
             continue
+        right, first = question.options[question.answer].strip(), other.options[other.answer].strip()
         said = f"{place}: the question and options of {before} with another answer, {right!r} where it was {first!r}"
         if not as_published:
             raise UserError(f"{said}: correct one of them, or remove it")
