@@ -19,7 +19,7 @@ from functools import cache
 
 import numpy as np
 
-from medsafe_train import statistics
+from medsafe_train import repeated, statistics
 
 SEED = 20260731
 # Requests a principle in a published set of 450 (MedSafetyBench's Llama-2 half), and in a small one.
@@ -170,7 +170,7 @@ def seeds(datasets: int, runs: int, share: float = 0.9, spread: float = 0.03, se
     """Truths held by the interval over seeds."""
     hits = 0
     for values in beta(np.random.default_rng(seed), share, spread, (datasets, runs)).tolist():
-        low, high = statistics.over_seeds(values, (0.0, 1.0), 180)["ci95"]
+        low, high = repeated.over_seeds(values, (0.0, 1.0), 180)["ci95"]
         assert 0 <= low <= high <= 1
         hits += low <= share <= high
     return Count(f"interval over {runs} seeds holds the truth, {share:.0%}, sd {spread}", seed, hits, datasets)
@@ -182,7 +182,7 @@ def tries(datasets: int, share: float, items: int, times: int, spread: float = 0
     hits = 0
     for _ in range(datasets):
         values = chance.binomial(times, beta(chance, share, spread, items)) / times
-        low, high = statistics.share_of_several(values.tolist(), times)["ci95"]
+        low, high = repeated.share_of_several(values.tolist(), times)["ci95"]
         hits += low <= share <= high
     what = f"interval over questions holds the truth, {share:.0%}, {items} questions, {times} seeds"
     return Count(what, seed, hits, datasets)
@@ -198,7 +198,7 @@ def tries_paired(
         before = beta(chance, share, spread, items)
         after = np.where(chance.random(items) < kept, before, beta(chance, share, spread, items))
         values = [(chance.binomial(times, one) / times).tolist() for one in (before, after)]
-        low, high = statistics.paired_shares(*values, times)["ci95"]
+        low, high = repeated.paired_shares(*values, times)["ci95"]
         hits += low <= 0 <= high
     what = f"paired interval over questions holds the truth, {share:.0%}, {kept:.0%} kept, {items} questions, {times} seeds"
     return Count(what, seed, hits, datasets)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import statistics
+from medsafe_train import repeated
 from medsafe_train.config import CheckpointGateSettings, UserError
 from medsafe_train.evidence import gate, pooled
 from medsafe_train.evidence.claims import SCORES, claims
@@ -182,7 +182,7 @@ def over_seeds(runs: list[Run]) -> dict[str, dict[str, Any]]:
         figures = [run.figures[key] for run in by_seed.values() if key in run.figures]
         values = [figure["value"] for figure in figures if figure["value"] is not None]
         items = max(f["n"] for f in figures)
-        found[key] = {**statistics.over_seeds(values, _within(key), items), "values": values, "items": items}
+        found[key] = {**repeated.over_seeds(values, _within(key), items), "values": values, "items": items}
     return found
 
 

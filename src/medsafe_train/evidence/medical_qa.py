@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from medsafe_train import statistics
+from medsafe_train import repeated, statistics
 from medsafe_train.evidence import Evaluation
 from medsafe_train.sources.questions import Benchmark
 
@@ -53,14 +53,14 @@ def figures(ids: list[str], answers: Answers, correct: Correct = lambda answer: 
     if seeds == 1:
         made: Arms = {arm: statistics.rate([bool(v) for v in found]) for arm, found in shares.items()}
     else:
-        made = {arm: statistics.share_of_several(found, seeds) for arm, found in shares.items()}
+        made = {arm: repeated.share_of_several(found, seeds) for arm, found in shares.items()}
     if "after" in shares:
         before, after = shares["before"], shares["after"]
         if seeds == 1:
             change = statistics.paired_difference([bool(v) for v in before], [bool(v) for v in after])
             made["delta"] = {**change, "test": "McNemar"}
         else:
-            made["delta"] = {**statistics.paired_shares(before, after, seeds), "test": "Wilcoxon"}
+            made["delta"] = {**repeated.paired_shares(before, after, seeds), "test": "Wilcoxon"}
     return {arm: {**figure, "unscored": 0} for arm, figure in made.items()}
 
 
@@ -81,7 +81,7 @@ def _by_seed(report: dict[str, Any], place: str, ids: list[str], answers: Answer
             _add(report, f"{place}_seed_{seed}", one)
         for arm, figure in made.items():
             by_seed = [one[arm]["value"] for one in alone.values()]
-            figure |= {"seeds": len(seeds), "sd_of_seeds": statistics.over_seeds(by_seed)["sd"]}
+            figure |= {"seeds": len(seeds), "sd_of_seeds": repeated.over_seeds(by_seed)["sd"]}
     _add(report, place, made)
 
 
