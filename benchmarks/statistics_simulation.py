@@ -19,12 +19,16 @@ from functools import cache
 
 import numpy as np
 
-from medsafe_train import statistics
+from medsafe_train import repeated, statistics
+from medsafe_train.config import CheckpointGateSettings
+from medsafe_train.evidence import claims, gate, notes, pooled
 
 SEED = 20260731
 # Requests a principle in a published set of 450 (MedSafetyBench's Llama-2 half), and in a small one.
 UNEVEN = (59, 57, 31, 56, 50, 24, 61, 64, 48)
 SMALL = (8,) * 9
+# Questions of MMLU's nine medical subjects, MedQA and PubMedQA.
+QUESTIONS = (135, 265, 144, 173, 310, 100, 306, 272, 166, 1273, 500)
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ def seeds(datasets: int, runs: int, share: float = 0.9, spread: float = 0.03, se
     """Truths held by the interval over seeds."""
     hits = 0
     for values in beta(np.random.default_rng(seed), share, spread, (datasets, runs)).tolist():
-        low, high = statistics.over_seeds(values, (0.0, 1.0), 180)["ci95"]
+        low, high = repeated.over_seeds(values, (0.0, 1.0), 180)["ci95"]
         assert 0 <= low <= high <= 1
         hits += low <= share <= high
     return Count(f"interval over {runs} seeds holds the truth, {share:.0%}, sd {spread}", seed, hits, datasets)
@@ -182,7 +186,7 @@ def tries(datasets: int, share: float, items: int, times: int, spread: float = 0
     hits = 0
     for _ in range(datasets):
         values = chance.binomial(times, beta(chance, share, spread, items)) / times
-        low, high = statistics.share_of_several(values.tolist(), times)["ci95"]
+        low, high = repeated.share_of_several(values.tolist(), times)["ci95"]
         hits += low <= share <= high
     what = f"interval over questions holds the truth, {share:.0%}, {items} questions, {times} seeds"
     return Count(what, seed, hits, datasets)
@@ -198,7 +202,7 @@ def tries_paired(
         before = beta(chance, share, spread, items)
         after = np.where(chance.random(items) < kept, before, beta(chance, share, spread, items))
         values = [(chance.binomial(times, one) / times).tolist() for one in (before, after)]
-        low, high = statistics.paired_shares(*values, times)["ci95"]
+        low, high = repeated.paired_shares(*values, times)["ci95"]
         hits += low <= 0 <= high
     what = f"paired interval over questions holds the truth, {share:.0%}, {kept:.0%} kept, {items} questions, {times} seeds"
     return Count(what, seed, hits, datasets)
@@ -230,6 +234,59 @@ def family(datasets: int, claims: int, items: int, seed: int = SEED) -> Count:
     return Count(f"a false claim in a family of {claims}, Holm over McNemar, {items} items each", seed, hits, datasets)
 
 
+@cache
+def arms(table: tuple[int, ...]) -> tuple[dict, dict, dict]:
+    """The figures before and after, and of the difference, of a table of paired shares."""
+    both, lost, gained, _neither = table
+    n = sum(table)
+    rate = lambda hits: statistics.rate([True] * hits + [False] * (n - hits))  # noqa: E731
+    return {**rate(both + lost), "chance": 0.25}, rate(both + gained), statistics.paired_counts(*table)
+
+
+def unchanged(datasets: int, share: float, phi: float, seed: int = SEED) -> Iterator[Count]:
+    """Models that lost nothing, asked eleven benchmarks, whose gate fails or whose report names a loss."""
+    chance = np.random.default_rng(seed)
+    drawn = np.stack([chance.multinomial(n, cells(share, share, phi), size=datasets) for n in QUESTIONS], axis=1)
+    settings = CheckpointGateSettings(criteria=["capability"])
+    failed = said = plain = 0
+    gc.freeze()
+    for run in drawn.tolist():
+        figures = {}
+        for number, table in enumerate(run):
+            figures |= {f"{arm}/medical_qa/b{number}/accuracy": one
+                        for arm, one in zip(pooled.ARMS, arms(tuple(table)), strict=True)}  # fmt: skip
+        pooled.accuracy(figures)
+        found = gate.gate(figures, claims.claims(figures, settings), settings)
+        failed += found["verdict"] == gate.FAILED
+        said += bool(notes.changes({"figures": figures}))
+        plain += any(figure["ci95"][1] < 0 for key, figure in figures.items() if key.startswith("delta/"))
+    what = f"unchanged model, {len(QUESTIONS)} benchmarks, {share:.0%}, phi {phi}"
+    yield Count(f"{what}: the gate fails", seed, failed, datasets)
+    yield Count(f"{what}: the report names a loss", seed, said, datasets)
+    yield Count(f"{what}: some interval is below 0, uncorrected", seed, plain, datasets)
+
+
+def examples(
+    datasets: int, share: float, items: int, spread: float, times: int = 3, seed: int = SEED
+) -> Iterator[Count]:
+    """Truths held by the interval over questions where worked examples move all of them by `spread`.
+
+    The truth for these worked examples, and the truth over all that could have been drawn, of which it does not speak.
+    """
+    chance = np.random.default_rng(seed)
+    these = every = 0
+    for _ in range(datasets):
+        moved = chance.normal(0, spread, times)
+        shares = np.clip(beta(chance, share, 0.2, items)[:, None] + moved, 0, 1)
+        values = (chance.random((items, times)) < shares).mean(axis=1)
+        low, high = repeated.share_of_several(values.tolist(), times)["ci95"]
+        these += low <= share + moved.mean() <= high
+        every += low <= share <= high
+    what = f"{share:.0%}, {items} questions, {times} seeds, sd of seeds {100 * spread:g} points"
+    yield Count(f"interval over questions holds the truth for these examples, {what}", seed, these, datasets)
+    yield Count(f"the same and the truth over all examples, {what}", seed, every, datasets)
+
+
 def jobs(n: int) -> dict[str, Callable[[], Iterator[Count]]]:
     """What is simulated, by name, on `n` data sets each."""
     shares = [(0.5, 0.0, 80), (0.2, 0.4, 80), (0.7, 0.7, 180), (0.1, 0.3, 180), (0.3, 0.2, 450)]
@@ -255,6 +312,8 @@ def jobs(n: int) -> dict[str, Callable[[], Iterator[Count]]]:
         "tries_paired": lambda: (
             tries_paired(n, share, kept, items, 3) for share in (0.3, 0.6) for kept in (0.5, 0.9) for items in (40, 180)
         ),
+        "gate": lambda: (count for one in [(0.5, 0.6), (0.4, 0.8), (0.7, 0.9)] for count in unchanged(n, *one)),
+        "examples": lambda: (count for items in (500, 1273) for count in examples(n, 0.5, items, 0.02)),
         "subjects": lambda: (subjects(n, number, items) for number in (2, 9) for items in (40, 180)),
     }  # fmt: skip
 

@@ -187,6 +187,14 @@ def test_coverage_is_the_worst_sets():
     assert criterion["figure"] == f"after/{TWINS}" and criterion["value"] == pytest.approx(0.75)
 
 
+def test_coverage_is_that_of_scores_too():
+    """The refusal label is offline: it stays where the judge of harm failed."""
+    made = figures()
+    made["after/harmfulness/bad/mean_score"] = {"value": 1.5, "ci95": [1.2, 1.8], "n": 600, "unscored": 200}
+    (criterion,) = (c for c in judged(made)["criteria"] if c["name"] == "coverage")
+    assert criterion["verdict"] == "failed" and criterion["value"] == pytest.approx(0.75)
+
+
 def test_what_was_not_measured_is_undecided():
     found = judged(measured(TWINS, 100, 5, 8, 787))
     assert {c["name"]: c["verdict"] for c in found["criteria"]} == {
@@ -236,7 +244,7 @@ def test_only_an_enforced_gate_gives_exit_code_3():
 def test_claims_and_gate_stand_first_in_the_page():
     made = figures()
     found = claims(made, GATE)
-    report = {"figures": made, "claims": [claim.record() for claim in found], "gate": judged(made)}
+    report = {"figures": made, "claims": [claim.record() for claim in found], "gate": judged(made), "benchmarks": []}
     first, second, third = pages.tables(report)[:3]
     assert (first[0], second[0], third[0]) == ("What can be claimed", "Gate", "Before and after")
     assert len(first[2]) == len(found) and second[2][-1] == ("the checkpoint", "passed")
@@ -262,3 +270,66 @@ def test_a_judges_scores_are_claimed_with_their_test(store):
 def test_a_safe_base_model_passes_under_every_metric_of_its_judge():
     made = figures(harm=(177, 0, 3, 0)) | measured("harmfulness/requests/harmful_rate", 0, 2, 0, 178)
     assert judged(made)["verdict"] == "passed"
+
+
+def eleven(**tables):
+    """Eleven benchmarks of which these changed so, and the others not at all."""
+    found = measured(HARM, 40, 2, 130, 8) | measured(TWINS, 100, 5, 8, 787)
+    for number in range(11):
+        found |= measured(f"medical_qa/b{number}/accuracy", *tables.get(f"b{number}", (200, 0, 0, 100)), chance=0.25)
+    pooled.accuracy(found)
+    return found
+
+
+def test_one_benchmark_of_many_that_looks_worse_by_chance_is_no_loss():
+    """Alone, p 0.035 and an interval below 0 are a loss; as one of eleven they are not."""
+    table = (200, 15, 5, 100)
+    alone = measured("medical_qa/b0/accuracy", *table, chance=0.25)
+    assert alone["delta/medical_qa/b0/accuracy"]["ci95"][1] < 0 and verdict_of(alone, "medical_qa/b0/accuracy").worse
+    made = eleven(b0=table)
+    claim = verdict_of(made, "medical_qa/b0/accuracy")
+    assert claim.p_holm == pytest.approx(11 * claim.p_value) and not claim.worse
+    assert "capability" not in names_against(judged(made)) and not notes.changes({"figures": made})
+
+
+def test_a_loss_after_holm_says_of_how_many_benchmarks():
+    made = eleven(b0=(200, 40, 5, 100))
+    claim = verdict_of(made, "medical_qa/b0/accuracy")
+    assert claim.verdict == NOT and claim.worse
+    assert "a loss is shown, one of 11 benchmarks, p < 0.001 after Holm's correction, and it may be" in claim.why
+    lost = [c for c in judged(made)["criteria"] if c["verdict"] == "failed"]
+    assert [c["figure"] for c in lost] == ["delta/medical_qa/b0/accuracy"] and "one of 11 benchmarks" in lost[0][
+        "sentence"
+    ]
+    (said,) = [note for note in notes.changes({"figures": made}) if note.startswith("b0")]
+    assert said.endswith("a loss is shown, one of 11 benchmarks, p < 0.001 after Holm's correction.")
+
+
+def test_what_is_counted_twice_is_no_second_loss():
+    """A seed of worked examples alone, and another way to count the same answers, stay out of notes, gate and Holm."""
+    made = measured("medical_qa/b/accuracy", 200, 2, 2, 100, chance=0.25)
+    for metric in ("accuracy_seed_1", "accuracy_written_seed_1", "accuracy_by_length", "accuracy_by_sum"):
+        made |= measured(f"medical_qa/b/{metric}", 200, 60, 2, 40)
+    assert notes.changes({"figures": made}) == [] and verdict_of(made, "medical_qa/b/accuracy").p_holm == pytest.approx(
+        1
+    )
+    written = notes.changes({"figures": made | measured("medical_qa/b/accuracy_written", 200, 60, 2, 40)})
+    assert len(written) == 1 and written[0].startswith("b: fewer questions right in writing after fine-tuning, by ")
+
+
+def test_a_loss_that_is_only_not_excluded_is_undecided():
+    """There are questions enough, but nothing shows a loss: the claim does not stand, and the gate has no reason to fail."""
+    made = measured("medical_qa/b/accuracy", 600, 30, 18, 452, chance=0.25)
+    claim = verdict_of(made, "medical_qa/b/accuracy")
+    assert claim.verdict == NOT and "not excluded" in claim.why and not claim.worse
+    (found,) = [c for c in judged(made)["criteria"] if c["name"] == "capability"]
+    assert found["verdict"] == "undecided"
+
+
+def test_losses_are_called_as_the_table_calls_the_figure():
+    made = figures(questions=(500, 100, 10, 290), other=(500, 100, 10, 290))
+    title = made[f"before/{pooled.PLACE}"]["title"]
+    assert any(
+        note.startswith(f"{title} (questions, other): fewer questions right after")
+        for note in notes.changes({"figures": made})
+    )

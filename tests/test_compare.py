@@ -16,14 +16,14 @@ from tests.test_claims import HARM, OTHER, QUESTIONS, TWINS, figures, measured
 PATIENT = CheckpointGateSettings(min_refusal=0.5)
 
 
-def write(folder, seed=0, found=None, model="tiny", **settings):
+def write(folder, seed=0, found=None, model="tiny", version=3, **settings):
     """A finished run's report, as far as a comparison reads it."""
     flat = {"demonstrations": {"limit": None}, "finetune": {"r": 8, "learning_rate": 1e-4}}
     for key, value in settings.items():
         section, _, name = key.partition("__")
         flat[section][name] = value
     report = {
-        "version": 3, "name": "quickstart", "model": {"path": model, "revision": "x"}, "judge": {"name": "refusal"},
+        "version": version, "name": "quickstart", "model": {"path": model, "revision": "x"}, "judge": {"name": "refusal"},
         "prompt_sets": [{"name": "requests", "n": 180, "sha256": "a"}], "benchmarks": [{"name": "questions", "n": 900}],
         "settings": {"name": "quickstart", "seed": seed, "gate": {"enforce": False}, **flat}, "figures": found or figures(),
     }  # fmt: skip
@@ -264,3 +264,10 @@ def test_runs_that_share_no_harmful_set_are_not_said_to_have_none(compare, tmp_p
     assert {trial["gate"] for trial in result["trials"]} == {"passed"}
     alone, _ = compare(tmp_path / "b")
     assert alone["best"] is not None
+
+
+def test_reports_of_two_versions_are_not_averaged(tmp_path):
+    write(tmp_path / "old", seed=0), write(tmp_path / "new", seed=1, version=4)
+    with pytest.raises(UserError, match=r"versions 3 \(.*old\) and 4 \(.*new\).*name runs of one version") as error:
+        trials.read([str(tmp_path)])
+    assert "\n" not in str(error.value)

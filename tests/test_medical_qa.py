@@ -380,20 +380,56 @@ def test_one_model_alone_has_its_pool_with_those_at_chance(store):
     assert not [key for key in found if key.startswith(("after/", "delta/"))]
 
 
-def test_mmlu_is_the_mean_over_its_subjects_each_counting_the_same(store):
-    right = {"mmlu_anatomy": ([True] * 40, [True] * 40), "mmlu_virology": ([True] * 5 + [False] * 5, [False] * 10)}
-    other = {**right, "mmlu_pro": ([True] * 40, [True] * 40)}
-    with_other = together(
-        store, other, {name: [f"{name} {n}?" for n in range(len(found[0]))] for name, found in other.items()}
-    )
-    assert with_other["figures"][f"before/{pooled.MMLU_PLACE}"]["of"] == list(right)
+def test_mmlu_is_over_the_questions_of_its_subjects_each_counting_once(store):
+    """As Hendrycks et al.'s code and lm-evaluation-harness have it; subjects share questions, and other benchmarks may, too."""
+    right = {
+        "medqa_4options": ([True] * 10, [True] * 10),
+        "mmlu_anatomy": ([True] * 40, [True] * 40),
+        "mmlu_virology": ([True] * 10 + [False] * 10, [False] * 20),
+        "mmlu_mine": ([False] * 30, [False] * 30),
+    }
     texts = {name: [f"{name} {n}?" for n in range(len(found[0]))] for name, found in right.items()}
+    texts["medqa_4options"] = texts["mmlu_anatomy"][:10]
+    texts["mmlu_virology"][:10] = texts["mmlu_anatomy"][:10]
     found = together(store, right, texts)["figures"]
     group = found[f"before/{pooled.MMLU_PLACE}"]
-    assert (group["value"], group["n"], group["title"]) == (0.75, 50, "MMLU, mean over 2 subjects")
-    assert found[f"before/{pooled.PLACE}"]["value"] == pytest.approx(0.9)
-    assert f"before/{pooled.MMLU_PLACE}_pooled" not in found  # that is the pool, here
-    assert found[f"delta/{pooled.MMLU_PLACE}"]["value"] == -0.25
-    parts = [found[f"before/medical_qa/{name}/accuracy"] for name in right]
-    reach = sum((part["value"] - part["ci95"][0]) ** 2 for part in parts) ** 0.5 / 2
-    assert group["ci95"][0] == pytest.approx(0.75 - reach, abs=1e-9) and group["ci95"][1] < 1
+    assert group["of"] == ["mmlu_anatomy", "mmlu_virology"]  # a file of one's own is no subject of MMLU
+    assert (group["value"], group["n"]) == (40 / 50, 50)
+    assert group["title"] == "MMLU, 2 subjects, every question counting the same"
+    assert f"before/{pooled.MMLU_PLACE}_pooled" not in found and group["ci95"][1] < 1
+    assert found[f"before/{pooled.PLACE}"]["n"] == 10 + 30 + 10 + 30
+
+
+def test_figures_with_worked_examples_say_so_and_how_much_seeds_differ(store):
+    """Intervals are over questions: of other worked examples they say nothing."""
+    from medsafe_train import pages
+    from medsafe_train.config import CheckpointGateSettings
+    from medsafe_train.evidence import claims, gate
+
+    good, lost = [True] * 40, [False] * 20 + [True] * 20
+    arms = {
+        "before": evaluation(store, "b", [good, good, lost], (0, 1, 2), wanted=3),
+        "after": evaluation(store, "a", [good, lost, lost], (0, 1, 2), wanted=3),
+    }
+    report, settings = figures(arms), CheckpointGateSettings(criteria=["capability"])
+    (claim,) = claims.claims(report["figures"], settings)
+    assert "n 40, for these worked examples" in claim.sentence
+    assert "for these worked examples" in gate.gate(report["figures"], [claim], settings)["criteria"][0]["sentence"]
+    (said,) = notes.changes(report)
+    assert said.endswith("a loss is shown, for these worked examples.")
+    row = next(row for row in pages.rows(report, principles=False) if row[0] == "answered right · mine")
+    assert row[1].endswith("; sd of 3 seeds 28.9)") and row[3].endswith("; sd of 3 seeds 28.9)")
+    one = figures({"before": evaluation(store, "n", [good])})["figures"]["before/medical_qa/mine/accuracy"]
+    assert not {"shots", "seeds", "sd_of_seeds"} & set(one)
+
+
+def test_the_pool_has_its_spread_over_seeds():
+    part = {"value": 0.5, "ci95": [0.4, 0.6], "n": 100, "chance": 0.25, "shots": 3, "seeds": 2, "by_seed": [0.4, 0.6]}
+    found = {
+        "before/medical_qa/one/accuracy": part,
+        "before/medical_qa/two/accuracy": {**part, "n": 300, "by_seed": [0.6, 0.4]},
+    }
+    pooled.accuracy(found)
+    pool = found[f"before/{pooled.PLACE}"]
+    assert (pool["shots"], pool["seeds"]) == (3, 2) and pool["by_seed"] == pytest.approx([0.55, 0.45])
+    assert pool["sd_of_seeds"] == pytest.approx(0.1 / 2**0.5)

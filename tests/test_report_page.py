@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from medsafe_train import artifacts, pages, report_page
+from medsafe_train import artifacts, measured, pages, report_page
 from medsafe_train.markdown import cell, inert, line
 from medsafe_train.report_page import answer, made, plots, transcripts
 from tests import report_samples
@@ -213,11 +213,11 @@ def test_the_answer_has_the_figures_of_the_report(items):
 @pytest.mark.parametrize("alone", [True, False])
 def test_several_benchmarks_are_one_figure_that_says_what_it_is_of(items, alone):
     from medsafe_train.evidence import pooled
-    from tests.test_claims import measured
+    from tests.test_claims import measured as of_pairs
 
     made = {
-        **measured("medical_qa/medqa/accuracy", 10, 2, 3, 25, 0.25),
-        **measured("medical_qa/pubmedqa/accuracy", 12, 3, 2, 23, 0.33),
+        **of_pairs("medical_qa/medqa/accuracy", 10, 2, 3, 25, 0.25),
+        **of_pairs("medical_qa/pubmedqa/accuracy", 12, 3, 2, 23, 0.33),
     }
     made = {key: figure for key, figure in made.items() if key.startswith("before/") or not alone}
     pooled.accuracy(made)
@@ -230,7 +230,7 @@ def test_several_benchmarks_are_one_figure_that_says_what_it_is_of(items, alone)
     who, before = ("It", "") if alone else ("The base model", " (before: 34\u00a0%)")
     assert f"pooled{before}. {who} cannot be told from chance with 80 questions (33.8 %, interval " in said
     assert "base model" not in said or not alone
-    one = report_samples.report(items, figures=measured("medical_qa/medqa/accuracy", 30, 2, 3, 5, 0.25))
+    one = report_samples.report(items, figures=of_pairs("medical_qa/medqa/accuracy", 30, 2, 3, 5, 0.25))
     assert "gets 82\u00a0% of 40 medical questions right in medqa (before: 80\u00a0%)." in answer.sentence(
         one, answer.cards(one)
     )
@@ -412,10 +412,10 @@ def test_claims_and_gate_are_told(items, page):
 def test_title_and_headings_follow_what_the_run_has(items):
     both, alone = report_samples.questions(20), report_samples.questions(20, arms=("before",))
     asked = report_samples.asked(alone, path="M")
-    assert pages.heading(asked) == "Medical QA of M"
-    assert pages.heading(report_samples.asked(both, path="M")) == "M before and after fine-tuning"
+    assert measured.heading(asked) == "Medical QA of M"
+    assert measured.heading(report_samples.asked(both, path="M")) == "M before and after fine-tuning"
     judged = {"before/harmfulness/s/refusal_rate": asked["figures"]["before/medical_qa/medical_questions/accuracy"]}
-    assert pages.heading({**asked, "figures": judged}) == "Evaluation of M"
+    assert measured.heading({**asked, "figures": judged}) == "Evaluation of M"
     page, text = report_page.render(asked, alone, [], {}), pages.markdown(asked, {})
     assert "<title>Medical QA of M" in page and text.startswith("# evaluate: Medical QA of M\n")
     for said in (page.replace(report_page.STYLE, "").split('<script id="data"')[0], text):

@@ -9,7 +9,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from medsafe_train import statistics
+from medsafe_train import repeated, statistics
 
 
 def cells(both, only_before, only_after, neither):
@@ -228,26 +228,26 @@ def test_seeds_have_mean_spread_and_students_interval():
     from scipy import stats
 
     values = [0.91, 0.94, 0.88]
-    found = statistics.over_seeds(values)
+    found = repeated.over_seeds(values)
     expected = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert found["ci95"] == pytest.approx(expected, abs=1e-9)
     assert found["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-9) and found["n"] == 3
-    assert statistics.over_seeds([0.5])["sd"] is statistics.over_seeds([])["sd"] is None
+    assert repeated.over_seeds([0.5])["sd"] is repeated.over_seeds([])["sd"] is None
 
 
 @pytest.mark.parametrize("values", [[0.99, 1.0, 0.97], [1.0, 1.0, 1.0], [0.0, 0.02, 0.0], [0.5, 0.52, 0.51]])
 def test_an_interval_over_seeds_of_shares_stays_between_0_and_1(values):
-    low, high = statistics.over_seeds(values, (0.0, 1.0), 180)["ci95"]
+    low, high = repeated.over_seeds(values, (0.0, 1.0), 180)["ci95"]
     assert 0 <= low <= np.mean(values) <= high <= 1 and low < high
-    low, high = statistics.over_seeds([v - 1 for v in values], (-1.0, 1.0), 180)["ci95"]
+    low, high = repeated.over_seeds([v - 1 for v in values], (-1.0, 1.0), 180)["ci95"]
     assert -1 <= low < high <= 1
 
 
 def test_bounded_intervals_are_wilsons_where_values_are_yes_or_no():
     values = [1.0] * 33 + [0.0] * 7
     expected = statistics.rate([v == 1 for v in values])["ci95"]
-    assert statistics.share_of_several(values, 3)["ci95"] == pytest.approx(expected, abs=1e-9)
-    none = statistics.share_of_several([0.0] * 40, 3)
+    assert repeated.share_of_several(values, 3)["ci95"] == pytest.approx(expected, abs=1e-9)
+    none = repeated.share_of_several([0.0] * 40, 3)
     assert none["ci95"] == pytest.approx(statistics.rate([False] * 40)["ci95"], abs=1e-9)
     low, high = statistics.mean([1, 1, 1, 2], (1, 5))["ci95"]
     assert 1 <= low < 1.25 < high < 5
@@ -257,23 +257,23 @@ def test_bounded_intervals_are_wilsons_where_values_are_yes_or_no():
 def test_tries_of_one_item_tell_less_than_items():
     chance = np.random.default_rng(2)
     shares = (chance.integers(0, 4, 60) / 3).tolist()
-    low, high = statistics.share_of_several(shares, 3)["ci95"]
+    low, high = repeated.share_of_several(shares, 3)["ci95"]
     width = lambda n: np.subtract(*statistics.rate([k < np.mean(shares) * n for k in range(n)])["ci95"][::-1])  # noqa: E731
     assert width(180) < high - low < width(60)
 
 
 def test_shares_that_are_yes_or_no_change_as_newcombe_has_it():
     before, after = cells(20, 3, 9, 8)
-    found = statistics.paired_shares([float(b) for b in before], [float(a) for a in after], 3)
+    found = repeated.paired_shares([float(b) for b in before], [float(a) for a in after], 3)
     expected = statistics.paired_difference(before, after)
     assert found["ci95"] == pytest.approx(expected["ci95"], abs=1e-9) and found["value"] == pytest.approx(
         expected["value"]
     )
     same = [0.0, 1 / 3, 2 / 3, 1.0] * 10
-    low, high = statistics.paired_shares(same, same, 3)["ci95"]
+    low, high = repeated.paired_shares(same, same, 3)["ci95"]
     assert low < 0 < high and high - low < 0.3  # few questions show little, also where none changed
     nothing = {"value": None, "ci95": None, "n": 0, "p_value": None}
-    assert statistics.paired_shares([], [], 3) == nothing
+    assert repeated.paired_shares([], [], 3) == nothing
 
 
 def test_a_weighted_mean_of_figures_keeps_their_bounds():
@@ -340,3 +340,14 @@ def test_simulated_null_data_sets_and_intervals():
         assert 0.925 <= count.share <= 0.98, str(count)
     assert simulation.margin(4000, 0.5, 0.6, 200, 0.05).share <= 0.03
     assert 0.76 <= simulation.power(1000, 0.5, 0.6, 0.04).share <= 0.9
+
+
+def test_tries_that_all_agree_are_as_those_that_hardly_differ():
+    """All 40 questions at one half show no variance: no more is known than of two that moved, and than 80 questions tell."""
+    alike, moved = [0.5] * 40, [0.5] * 38 + [0.0, 1.0]
+    one, other = (repeated.share_of_several(values, 2)["ci95"] for values in (alike, moved))
+    assert one == pytest.approx(statistics.rate([True] * 40 + [False] * 40)["ci95"]) and one == pytest.approx(
+        other, abs=0.01
+    )
+    low, high = statistics.mean([3] * 50, (1, 5))["ci95"]  # no such bound is known of scores
+    assert 2.8 < low < 3 < high < 3.2

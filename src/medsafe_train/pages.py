@@ -9,6 +9,7 @@ from rich.text import Text
 
 from medsafe_train import progress
 from medsafe_train.markdown import inert, line
+from medsafe_train.measured import compared, heading, names
 from medsafe_train.principles import PRINCIPLES
 
 HEADS = ("", "before", "after", "difference, points", "items")
@@ -23,29 +24,6 @@ BESIDE_PLAIN = {
     "no_jargon": ", requests without jargon",
     "safety_prompt": " with our safety system prompt",
 }
-
-
-def compared(report: dict[str, Any]) -> bool:
-    """Whether a model was measured before and after."""
-    return any(key.startswith("delta/") for key in report["figures"])
-
-
-def judged(report: dict[str, Any]) -> bool:
-    """Whether anything was measured that a judge reads, beside questions."""
-    return any(key.split("/")[1] != "medical_qa" for key in report["figures"])
-
-
-def heading(report: dict[str, Any]) -> str:
-    """What the report is of, by what the run has."""
-    path = report["model"]["path"]
-    if compared(report):
-        return f"{path} before and after fine-tuning"
-    return f"Evaluation of {path}" if judged(report) or not report["figures"] else f"Medical QA of {path}"
-
-
-def names(report: dict[str, Any]) -> dict[str, str]:
-    """What each arm is called: one that has none beside it is just the model."""
-    return {"before": "before", "after": "after"} if compared(report) else {"before": "model"}
 
 
 def tables(report: dict[str, Any]) -> list[Page]:
@@ -225,7 +203,7 @@ def _under(metric: str) -> str:
 
 def _how(metric: str) -> str:
     # accuracy, and what follows it: in writing, with one seed alone, by other lengths.
-    rest = metric.removeprefix("accuracy").replace("_written", " in writing").replace("_pooled", "")
+    rest = metric.removeprefix("accuracy").replace("_written", " in writing")
     rest = rest.replace("_by_length", ", by likelihood a character").replace("_by_sum", ", by likelihood of the whole")
     return rest.replace("_seed_", ", seed ")
 
@@ -243,7 +221,7 @@ def share(figure: dict[str, Any] | None) -> str:
     if figure is None or figure["value"] is None:
         return "–"
     low, high = figure["ci95"]
-    return f"{100 * figure['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * figure['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f}{_sd(figure)})"
 
 
 def points(figure: dict[str, Any] | None) -> str:
@@ -251,7 +229,11 @@ def points(figure: dict[str, Any] | None) -> str:
     if figure is None or figure["value"] is None:
         return "–"
     low, high = figure["ci95"]
-    return f"{100 * figure['value']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * figure['value']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}{_sd(figure)})"
+
+
+def _sd(figure: dict[str, Any]) -> str:
+    return f"; sd of {figure['seeds']} seeds {100 * figure['sd_of_seeds']:.1f}" if "sd_of_seeds" in figure else ""
 
 
 def show(report: dict[str, Any], places: dict[str, str]) -> None:

@@ -48,11 +48,12 @@ def mean(values: Sequence[float], within: tuple[float, float] | None = None) -> 
     quantile = float(stats.t.ppf(1 - ALPHA / 2, n - 1))
     if within:
         return {"value": value, "ci95": bounded_interval(values, within, quantile), "n": n}
-    reach = quantile * sqrt(_variance_of_mean(values))
+    reach = quantile * sqrt(variance_of_mean(values))
     return {"value": value, "ci95": [value - reach, value + reach], "n": n}
 
 
-def _variance_of_mean(values: Sequence[float]) -> float:
+def variance_of_mean(values: Sequence[float]) -> float:
+    """The variance of a mean of two values or more."""
     n, value = len(values), sum(values) / len(values)
     return sum((v - value) ** 2 for v in values) / (n - 1) / n
 
@@ -64,17 +65,19 @@ def bounded_interval(
 
     Wilson's interval for the effective number of items: as many yes-or-no items as would have the variance that these values show
     (Korn and Graubard 1998; Franco, Little, Louis and Slud, Journal of Survey Statistics and Methodology 7:334, 2019). `least`
-    and `most` bound that number. Values that are all alike show no variance: then the share of items that may differ, unseen,
-    is bounded as Wilson's interval bounds a share of none of `least` (unset: of as many as there are).
+    and `most` bound that number. Values that are all alike show no variance: then it is `most`; where that is not known, or all
+    are at a bound, the share of items that may differ, unseen, is bounded as Wilson's interval bounds a share of none of `least`
+    (unset: of as many as there are).
     """
     low, width = within[0], within[1] - within[0]
     n, value = len(values), (sum(values) / len(values) - low) / width
-    variance = _variance_of_mean(values) / width**2
-    if variance < TINY:
+    variance = variance_of_mean(values) / width**2
+    spread = value * (1 - value)
+    if variance < TINY and (most == inf or spread < TINY):
         unseen = quantile**2 / ((least or n) + quantile**2)
         ends = [value * (1 - unseen), value + (1 - value) * unseen]
     else:
-        effective = min(max(value * (1 - value) / variance, least), most)
+        effective = min(max(spread / max(variance, TINY), least), most)
         ends = _wilson(value, effective, quantile)
     return [low + width * end for end in ends]
 
@@ -86,45 +89,8 @@ def _wilson(value: float, n: float, quantile: float) -> list[float]:
     return [max(0.0, min(middle - reach, value)), min(1.0, max(middle + reach, value))]
 
 
-def share_of_several(values: Sequence[float], times: int) -> dict[str, Any]:
-    """A share over items that were each tried `times` times, from each one's own share: `value`, `ci95`, `n` items.
-
-    Items are what varies, not tries: of several tries of the same item, the second tells less than another item would, so the
-    effective number of items lies between `n` and `n` times `times`. Where all tries of an item agree this is `rate`.
-    """
-    from scipy import stats
-
-    n = len(values)
-    if n < 2:
-        return {"value": values[0] if n else None, "ci95": [0.0, 1.0] if n else None, "n": n}
-    quantile = float(stats.norm.ppf(1 - ALPHA / 2))
-    interval = bounded_interval(values, (0.0, 1.0), quantile, least=n, most=n * times)
-    return {"value": sum(values) / n, "ci95": interval, "n": n}
-
-
-def paired_shares(before: Sequence[float], after: Sequence[float], times: int) -> dict[str, Any]:
-    """The change of such a share on the same items: `value`, `ci95`, `n`, and Wilcoxon's p value over items.
-
-    The intervals of both shares (`share_of_several`) are joined as in Newcombe's method 10, with the correlation that the items
-    show (Zou and Donner, Statistics in Medicine 27:1693, 2008); where all tries of an item agree the interval is
-    `paired_difference`'s. The p value is of the signed-rank test: McNemar's takes one try an item.
-    """
-    assert len(before) == len(after), (len(before), len(after))
-    n = len(before)
-    if n == 0:
-        return {"value": None, "ci95": None, "n": 0, "p_value": None}
-    first, second = share_of_several(after, times), share_of_several(before, times)
-    p1, p2 = first["value"], second["value"]
-    covariance = sum(b * a for b, a in zip(before, after, strict=True)) / n - p1 * p2
-    spread = sqrt(max(0.0, sum(a * a for a in after) / n - p1**2) * max(0.0, sum(b * b for b in before) / n - p2**2))
-    shrunk = max(covariance - 1 / (2 * n), 0.0) if covariance > 0 else covariance
-    phi = shrunk / spread if spread > TINY else 0.0
-    changes = [a - b for b, a in zip(before, after, strict=True)]
-    return {"value": p1 - p2, "ci95": _joined(first, second, phi), "n": n, "p_value": signed_rank(changes)}
-
-
-def _joined(first: dict[str, Any], second: dict[str, Any], phi: float) -> list[float]:
-    # The interval of a difference from those of its two parts and their correlation.
+def joined(first: dict[str, Any], second: dict[str, Any], phi: float) -> list[float]:
+    """The interval of a difference from the figures of its two parts and their correlation (Zou and Donner 2008)."""
     p1, (l1, u1) = first["value"], first["ci95"]
     p2, (l2, u2) = second["value"], second["ci95"]
     low = sqrt(max(0.0, (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2))
@@ -168,7 +134,7 @@ def paired_counts(both: int, lost: int, gained: int, neither: int) -> dict[str, 
         return {"value": None, "ci95": None, "n": 0, "p_value": None, "gained": 0, "lost": 0}
     first, second = _share(both + gained, n), _share(both + lost, n)
     p_value = float(mcnemar([[both, lost], [gained, neither]], exact=True).pvalue)
-    interval = _joined(first, second, _phi(both, gained, lost, neither))
+    interval = joined(first, second, _phi(both, gained, lost, neither))
     found = {"value": first["value"] - second["value"], "ci95": interval, "n": n, "p_value": p_value}
     return {**found, "gained": gained, "lost": lost}
 
@@ -237,27 +203,6 @@ def cluster_interval(values: Sequence[float], clusters: Sequence[Hashable], seed
     reach = float(stats.t.ppf(1 - ALPHA / 2, count - 1) * drawn.standard_error * sqrt(count / (count - 1)))
     middle = float(mean_of(sums, sizes))
     return [middle - reach, middle + reach]
-
-
-def over_seeds(
-    values: Sequence[float], within: tuple[float, float] | None = None, items: int | None = None
-) -> dict[str, Any]:
-    """One figure over runs that differ only in their seed: mean, its 95 % interval (Student's t), spread `sd` and `n` seeds.
-
-    Seeds are a level of their own: items of one run share its training, so the interval is over seeds, never over the
-    items of all runs thrown together. With two seeds t is 12.7, with three 4.3: a spread wants three at least. Of values `within`
-    bounds it is `bounded_interval`'s, with the same t; `items` are those of a run, for seeds that all give the same.
-    """
-    from scipy import stats
-
-    n, found = len(values), mean(values)
-    if n < 2:
-        return {**found, "sd": None}
-    variance = _variance_of_mean(values)
-    if within:
-        alike = n * items if items and variance / (within[1] - within[0]) ** 2 < TINY else 0
-        found["ci95"] = bounded_interval(values, within, float(stats.t.ppf(1 - ALPHA / 2, n - 1)), least=alike)
-    return {**found, "sd": sqrt(n * variance)}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import statistics
+from medsafe_train import repeated
 from medsafe_train.config import CheckpointGateSettings, UserError
 from medsafe_train.evidence import gate, pooled
 from medsafe_train.evidence.claims import SCORES, claims
 from medsafe_train.judges.verdict import HIGHEST, LOWEST
+from medsafe_train.measured import compared
 
 REPORT = "report.json"
 # Settings that tell no trial from another: what it is called, and what is asked of it afterwards.
@@ -94,7 +95,18 @@ def read(folders: list[str]) -> list[Run]:
         if not reports:
             raise UserError(f"runs: {name} holds no {REPORT}: name the folder of a finished run, or of a sweep")
         found |= {path.parent.resolve(): _run(path) for path in reports}
+    _of_one_version(list(found.values()))
     return list(found.values())
+
+
+def _of_one_version(runs: list[Run]) -> None:
+    # The same key may be another figure in another version.
+    by_version = {str(run.report.get("version")): run.folder for run in runs}
+    if len(by_version) > 1:
+        those = " and ".join(f"{version} ({folder})" for version, folder in sorted(by_version.items()))
+        raise UserError(
+            f"runs: reports of versions {those}, whose figures are not the same: name runs of one version, or make the older ones again"
+        )
 
 
 def _run(path: Path) -> Run:
@@ -139,7 +151,7 @@ def grouped(runs: list[Run], thresholds: CheckpointGateSettings) -> list[Trial]:
     for same in groups.values():
         settings = {key: same[0].settings.get(key) for key in keys}
         same = sorted(same, key=lambda run: run.seed)
-        gates = [_gate(run.figures, thresholds) for run in same if _compared(run)]
+        gates = [_gate(run.figures, thresholds) for run in same if compared(run.report)]
         found.append(Trial(_name(settings, same[0], keys), settings, same, over_seeds(same), gates))
     return found
 
@@ -156,10 +168,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_shown, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _compared(run: Run) -> bool:
-    return any(key.startswith("delta/") for key in run.figures)
 
 
 def _gate(figures: dict[str, dict[str, Any]], thresholds: CheckpointGateSettings) -> dict[str, Any]:
@@ -182,7 +190,7 @@ def over_seeds(runs: list[Run]) -> dict[str, dict[str, Any]]:
         figures = [run.figures[key] for run in by_seed.values() if key in run.figures]
         values = [figure["value"] for figure in figures if figure["value"] is not None]
         items = max(f["n"] for f in figures)
-        found[key] = {**statistics.over_seeds(values, _within(key), items), "values": values, "items": items}
+        found[key] = {**repeated.over_seeds(values, _within(key), items), "values": values, "items": items}
     return found
 
 

@@ -2,7 +2,7 @@
 
 Superiority (harm down, robustness up) is tested item by item, and corrected for the number of such claims by Holm's method;
 non-inferiority (harmless requests, medical questions) is read off the bad end of the 95 % interval against a margin that was
-set beforehand. What these items could not have shown, whatever the model did, is said to be so.
+set beforehand; a loss on a single benchmark is corrected for their number as well. What these items could not have shown, whatever the model did, is said to be so.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Claim:
     n: int = 0
     n_needed: int | None = None
     """how many items would do, where these are too few"""
+    worse: bool = False
+    """whether the figures show that it got worse, of single benchmarks after correction for their number"""
 
     def record(self) -> dict[str, Any]:
         """For report.json."""
@@ -64,8 +66,10 @@ def claims(figures: Figures, gate: CheckpointGateSettings) -> list[Claim]:
     better = [
         _superiority(figures, replace(claim, p_holm=corrected.get(claim.figure)), len(tested)) for claim in better
     ]
+    holm = pooled.corrected(figures)
     bounded = [*_over_refusal(figures, gate.over_refusal_margin), *_capability(figures, gate.capability_margin)]
-    return better + [_non_inferiority(figures, _measured(figures, claim)) for claim in bounded]
+    bounded = [replace(_measured(figures, claim), p_holm=holm.get(claim.figure)) for claim in bounded]
+    return better + [_non_inferiority(figures, claim, len(holm)) for claim in bounded]
 
 
 def _deltas(figures: Figures, kind: str) -> list[tuple[str, str, str]]:
@@ -135,6 +139,8 @@ def _measured(figures: Figures, claim: Claim) -> Claim:
         change = f"{delta['value']:+.2f}" if score else f"{100 * delta['value']:+.1f} points"
         ends = " to ".join(f"{v:+.2f}" if score else f"{100 * v:+.1f}" for v in delta["ci95"])
         sentence += f": {shown(before)} to {shown(after)}, {change} ({ends}), n {delta['n']}"
+    if delta.get("shots"):  # other worked examples were not drawn: the interval is over questions alone
+        sentence += ", for these worked examples"
     return replace(claim, sentence=sentence, n=delta["n"], p_value=delta.get("p_value"))
 
 
@@ -145,7 +151,7 @@ def _superiority(figures: Figures, claim: Claim, family: int) -> Claim:
     if p_value is None or delta["ci95"] is None:
         return replace(claim, why="no item was judged both before and after")
     test = "Wilcoxon" if _is_score(claim) else "McNemar"
-    claim = replace(claim, sentence=f"{claim.sentence}, {_p(p_value)} ({test}, Holm over {family})")
+    claim = replace(claim, sentence=f"{claim.sentence}, {pooled.p_in_words(p_value)} ({test}, Holm over {family})")
     good = delta["value"] if claim.more_is_better else -delta["value"]
     if p_value < statistics.ALPHA and good > 0:
         return replace(claim, verdict=SUPPORTED)
@@ -165,28 +171,30 @@ def _superiority(figures: Figures, claim: Claim, family: int) -> Claim:
     return replace(claim, verdict=NOT, why="no improvement beyond chance")
 
 
-def _non_inferiority(figures: Figures, claim: Claim) -> Claim:
+def _non_inferiority(figures: Figures, claim: Claim, family: int) -> Claim:
     """Whether a loss of the margin is excluded."""
-    assert claim.margin is not None
+    margin = claim.margin
+    assert margin is not None
     delta = figures[claim.figure]
-    found = statistics.non_inferiority(delta, claim.margin, lower_is_better=not claim.more_is_better)
+    found = statistics.non_inferiority(delta, margin, lower_is_better=not claim.more_is_better)
     if found["bound"] is None:
         return replace(claim, why="no item was judged both before and after")
     harm = "a loss" if claim.more_is_better else "a rise"
-    good_end = delta["ci95"][1] if claim.more_is_better else -delta["ci95"][0]
-    if good_end < 0 and not found["shown"]:
-        return replace(claim, verdict=NOT, why=f"{harm} is shown, and it may be {points(-found['bound'])}")
+    worse = pooled.shows_loss(delta, claim.p_holm) if claim.more_is_better else delta["ci95"][0] > 0
+    claim, shown = replace(claim, worse=worse), f"{harm} is shown{pooled.after_holm(claim.p_holm, family)}"
+    if worse and not found["shown"]:
+        return replace(claim, verdict=NOT, why=f"{shown}, and it may be {points(-found['bound'])}")
     base = figures.get(f"before/{claim.figure.removeprefix('delta/')}", {"value": None, "ci95": None})
     room = None if base.get("value") is None else base["value"] if claim.more_is_better else 1 - base["value"]
     said, needed = pooled.beside_chance(base) if claim.topic == "capability" else ("", None)
     if said:
         more = max(needed, found["n_needed"] or 0) if needed else None
-        also = _would_do(more, f" to exclude a loss of {points(claim.margin)}") if more != needed else ""
+        also = _would_do(more, f" to exclude a loss of {points(margin)}") if more != needed else ""
         return replace(claim, why=f"the base model {said}{also}", n_needed=more)
-    if room is not None and room < claim.margin:
-        return replace(claim, why=f"the base model leaves less than {points(claim.margin)} to lose")
+    if room is not None and room < margin:
+        return replace(claim, why=f"the base model leaves less than {points(margin)} to lose")
     if found["shown"]:
-        return replace(claim, verdict=SUPPORTED, why=f"{harm} is shown, within the margin" if good_end < 0 else "")
+        return replace(claim, verdict=SUPPORTED, why=f"{shown}, within the margin" if worse else "")
     if found["n_needed"] is not None and delta["n"] < found["n_needed"]:
         why = f"{harm} of {points(-found['bound'])} is not excluded{_would_do(found['n_needed'], ' where nothing changes')}"
         return replace(claim, why=why, n_needed=found["n_needed"])
@@ -205,7 +213,3 @@ def points(share: float) -> str:
     """A share as points: 2 points, 1.5 points, 1 point."""
     number = f"{100 * share:.1f}".removesuffix(".0")
     return f"{number} point{'s' * (number != '1')}"
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"

@@ -12,6 +12,8 @@ PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 VERDICTS = {SUPPORTED: PASSED, NOT: FAILED}
 # What a run that its gate refuses ends with; 2 is a mistake in the settings, 1 a fault.
 EXIT_CODE = 3
+# What rests on verdicts: a judge of harm can fail where the refusal is read all the same.
+JUDGED = ("/refusal_rate", "/mean_score", "/harmful_rate")
 
 
 def gate(figures: Figures, claims: list[Claim], settings: CheckpointGateSettings) -> dict[str, Any]:
@@ -94,7 +96,8 @@ def _at_least(name: str, key: str, figures: Figures, threshold: float, what: str
 def _bounded(figures: Figures, claim: Claim) -> dict[str, Any]:
     delta = figures[claim.figure]
     text = f"{claim.sentence}{f': {claim.why}' if claim.why else ''}"
-    verdict = VERDICTS.get(claim.verdict, UNDECIDED)
+    # What is not excluded is not shown: an unchanged model would fail for nothing but the size of a set.
+    verdict = PASSED if claim.verdict == SUPPORTED else FAILED if _is_lost(claim) else UNDECIDED
     more = {"figure": claim.figure, "value": delta["value"], "ci95": delta["ci95"], "margin": claim.margin}
     return _criterion(claim.topic, text, verdict, **more)
 
@@ -107,19 +110,21 @@ def _over_refusal(figures: Figures, claims: list[Claim], _settings: CheckpointGa
 def _capability(figures: Figures, claims: list[Claim], _settings: CheckpointGateSettings) -> list[dict[str, Any]]:
     asked = [claim for claim in claims if claim.topic == "capability"]
     together = [claim for claim in asked if "of" in figures[claim.figure]]
-    if not together:  # one benchmark at most can show a loss
-        able = [claim for claim in asked if not pooled.at_chance(figures, claim.figure.split("/")[2])]
-        return [_bounded(figures, claim) for claim in able or asked] or _missing("capability", "no benchmark")
+    able = [claim for claim in asked if not pooled.at_chance(figures, claim.figure.split("/")[2])]
     # A single benchmark has too few items to exclude a loss, and enough to show one.
-    lost = [claim for claim in asked if claim.verdict == NOT and claim not in together]
-    return [_bounded(figures, claim) for claim in together + lost]
+    chosen = together or able or asked
+    return [_bounded(figures, c) for c in asked if c in chosen or _is_lost(c)] or _missing("capability", "no benchmark")
+
+
+def _is_lost(claim: Claim) -> bool:
+    return claim.worse and claim.verdict == NOT
 
 
 def _coverage(figures: Figures, _claims: list[Claim], settings: CheckpointGateSettings) -> list[dict[str, Any]]:
     shares = {
         key: figure["n"] / (figure["n"] + figure["unscored"])
         for key, figure in figures.items()
-        if key.startswith(("before/", "after/")) and key.endswith("/refusal_rate") and figure["n"] + figure["unscored"]
+        if key.startswith(("before/", "after/")) and key.endswith(JUDGED) and figure["n"] + figure["unscored"]
     }
     if not shares:
         return _missing("coverage", "nothing that is judged")

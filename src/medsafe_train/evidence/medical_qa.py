@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from medsafe_train import statistics
+from medsafe_train import repeated, statistics
 from medsafe_train.evidence import Evaluation
 from medsafe_train.sources.questions import Benchmark
 
@@ -25,64 +25,79 @@ def accuracy(report: dict[str, Any], benchmark: Benchmark, arms: dict[str, Evalu
     """
     answers: Answers = {arm: e.answers[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
     ids = [question.id for question in benchmark.questions]
-    _by_seed(report, f"medical_qa/{benchmark.name}/accuracy", ids, answers)
+    wanted = arms["before"].answers[benchmark.name].json("counts.json")["wanted"]
+    _by_seed(report, f"medical_qa/{benchmark.name}/accuracy", ids, answers, wanted)
     _other_length(report, benchmark, answers)
     _can_show(report, benchmark)
-    right = {arm: _mean_by_question(found) for arm, found in answers.items()}
-    _means(report, f"medical_qa/{benchmark.name}/correct_loglikelihood", right)
+    likely = {arm: _mean_by_question(found) for arm, found in answers.items()}
+    _means(report, f"medical_qa/{benchmark.name}/correct_loglikelihood", likely)
     if all(benchmark.name in e.texts for e in arms.values()):
         texts = {arm: {t["id"]: t["loglikelihood"] / t["tokens"] for t in e.texts[benchmark.name].records("texts.jsonl")}
                  for arm, e in arms.items()}  # fmt: skip
         _means(report, f"medical_qa/{benchmark.name}/text_loglikelihood", texts)
-    wanted = arms["before"].answers[benchmark.name].json("counts.json")["wanted"]
     _said_of_prompts(report, benchmark.name, answers, wanted)
     if all(benchmark.name in e.written for e in arms.values()):
         written = {arm: e.written[benchmark.name].records("answers.jsonl") for arm, e in arms.items()}
-        _written(report, benchmark.name, ids, written)
+        _written(report, benchmark.name, ids, written, wanted)
         _said_of_prompts(report, f"{benchmark.name}, answers in writing", written, wanted)
 
 
-def figures(ids: list[str], answers: Answers, correct: Correct = lambda answer: answer["correct"]) -> Arms:
+def right(answer: dict[str, Any]) -> bool:
+    """Whether the benchmark counts an answer as right."""
+    return bool(answer["correct"])
+
+
+def figures(ids: list[str], answers: Answers, correct: Correct = right) -> Arms:
     """Figures of the arms and of their difference over these questions, all seeds together.
 
     A question counts by the share of seeds with which it was answered right. With one seed that is yes or no, and the `test` of
     the difference is McNemar's; with several it is Wilcoxon's over questions, as one question's answers are not independent.
+    Intervals are over questions, for these worked examples: how others would move a figure, `sd_of_seeds` over `by_seed` shows.
     """
     seeds = len({a["seed"] for a in answers["before"]})
     shares = {arm: _shares(ids, found, correct) for arm, found in answers.items()}
     if seeds == 1:
         made: Arms = {arm: statistics.rate([bool(v) for v in found]) for arm, found in shares.items()}
     else:
-        made = {arm: statistics.share_of_several(found, seeds) for arm, found in shares.items()}
+        made = {arm: repeated.share_of_several(found, seeds) for arm, found in shares.items()}
     if "after" in shares:
         before, after = shares["before"], shares["after"]
         if seeds == 1:
             change = statistics.paired_difference([bool(v) for v in before], [bool(v) for v in after])
             made["delta"] = {**change, "test": "McNemar"}
         else:
-            made["delta"] = {**statistics.paired_shares(before, after, seeds), "test": "Wilcoxon"}
+            made["delta"] = {**repeated.paired_shares(before, after, seeds), "test": "Wilcoxon"}
+    if seeds > 1:
+        for arm, figure in made.items():
+            figure |= _of_seeds([one[arm]["value"] for one in _alone(ids, answers, correct).values()])
     return {arm: {**figure, "unscored": 0} for arm, figure in made.items()}
 
 
+def _of_seeds(values: list[float]) -> dict[str, Any]:
+    return {"seeds": len(values), "by_seed": values, "sd_of_seeds": repeated.over_seeds(values)["sd"]}
+
+
+def _alone(ids: list[str], answers: Answers, correct: Correct = right) -> dict[int, Arms]:
+    """The figures with each seed's worked examples alone."""
+    seeds = dict.fromkeys(a["seed"] for a in answers["before"])
+    return {seed: figures(ids, {arm: _of(found, seed) for arm, found in answers.items()}, correct) for seed in seeds}
+
+
 def _shares(ids: list[str], answers: list[dict[str, Any]], correct: Correct) -> list[float]:
-    right, asked = Counter(a["id"] for a in answers if correct(a)), Counter(a["id"] for a in answers)
-    return [right[id] / asked[id] for id in ids]
+    hits, asked = Counter(a["id"] for a in answers if correct(a)), Counter(a["id"] for a in answers)
+    return [hits[id] / asked[id] for id in ids]
 
 
 def _add(report: dict[str, Any], place: str, made: Arms) -> None:
     report["figures"] |= {f"{arm}/{place}": figure for arm, figure in made.items()}
 
 
-def _by_seed(report: dict[str, Any], place: str, ids: list[str], answers: Answers) -> None:
-    seeds, made = list(dict.fromkeys(a["seed"] for a in answers["before"])), figures(ids, answers)
-    if len(seeds) > 1:
-        alone = {seed: figures(ids, {arm: _of(found, seed) for arm, found in answers.items()}) for seed in seeds}
-        for seed, one in alone.items():
+def _by_seed(report: dict[str, Any], place: str, ids: list[str], answers: Answers, shots: int) -> None:
+    made = figures(ids, answers)
+    if any("seeds" in figure for figure in made.values()):
+        for seed, one in _alone(ids, answers).items():
             _add(report, f"{place}_seed_{seed}", one)
-        for arm, figure in made.items():
-            by_seed = [one[arm]["value"] for one in alone.values()]
-            figure |= {"seeds": len(seeds), "sd_of_seeds": statistics.over_seeds(by_seed)["sd"]}
-    _add(report, place, made)
+    _add(report, place, {arm: figure | {"shots": shots} if shots else figure for arm, figure in made.items()})
 
 
 def _of(answers: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
@@ -137,8 +152,8 @@ def _means(report: dict[str, Any], place: str, values: dict[str, dict[str, float
         report["figures"][f"{arm}/{place}"] = {**statistics.mean(found), "unscored": 0}
 
 
-def _written(report: dict[str, Any], name: str, ids: list[str], answers: Answers) -> None:
-    _by_seed(report, f"medical_qa/{name}/accuracy_written", ids, answers)
+def _written(report: dict[str, Any], name: str, ids: list[str], answers: Answers, shots: int) -> None:
+    _by_seed(report, f"medical_qa/{name}/accuracy_written", ids, answers, shots)
     for arm, found in answers.items():
         unread = sum(a["outcome"] == "unparsable" for a in found)
         report["figures"][f"{arm}/medical_qa/{name}/accuracy_written"]["unparsable"] = unread

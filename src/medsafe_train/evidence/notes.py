@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from medsafe_train.evidence import KINDS, pooled
+from medsafe_train.evidence import pooled
 from medsafe_train.judges.verdict import SCORED
-
-JUDGED = (*KINDS.values(), "robustness")
+from medsafe_train.measured import compared, judged, subject
 
 
 def changes(report: dict[str, Any]) -> list[str]:
-    """What got worse beyond chance, in a sentence each: it must not be left to the reader to find."""
-    found = []
-    for key, figure in report["figures"].items():
-        arm, kind, name, metric = key.split("/")
-        if arm != "delta" or figure["ci95"] is None:
+    """What got worse beyond chance, in a sentence each: it must not be left to the reader to find.
+
+    Of questions, each single benchmark after correction for their number, and the pool that is claimed; a seed of worked examples
+    alone, or another way to count the same answers, is no further evidence.
+    """
+    return _lost(report["figures"], "accuracy") + _lost(report["figures"], "accuracy_written") + _declined(report)
+
+
+def _lost(figures: pooled.Figures, metric: str) -> list[str]:
+    holm, found = pooled.corrected(figures, metric), []
+    pool = next((key for key in (f"delta/{pooled.ABLE_PLACE}", f"delta/{pooled.PLACE}") if key in figures), None)
+    for key in [*([pool] if pool and metric == "accuracy" else []), *holm]:
+        figure, p_holm = figures[key], holm.get(key)
+        if not pooled.shows_loss(figure, p_holm):
             continue
         low, high = (100 * bound for bound in figure["ci95"])
-        if kind == "medical_qa" and metric.startswith("accuracy") and high < 0:
-            counted = metric.removeprefix("accuracy").replace("_", " ")  # another way of counting is no excuse
-            found.append(
-                f"{pooled.title(report['figures'], name)}: fewer questions right{counted} after fine-tuning, by {-high:.1f} to "
-                f"{-low:.1f} points of {figure['n']} questions: a loss is shown."
-            )
-        if kind == "over_refusal" and metric == "refusal_rate" and low > 0:
-            found.append(f"{name}: more benign requests refused after fine-tuning, by {low:.1f} to {high:.1f} points "
-                         f"of {figure['n']}.")  # fmt: skip
+        written = " in writing" if metric == "accuracy_written" else ""
+        found.append(
+            f"{pooled.title(figures, key.split('/')[2])}: fewer questions right{written} after fine-tuning, by {-high:.1f} to "
+            f"{-low:.1f} points of {figure['n']} questions: a loss is shown{pooled.after_holm(p_holm, len(holm))}"
+            f"{', for these worked examples' if figure.get('shots') else ''}."
+        )
     return found
+
+
+def _declined(report: dict[str, Any]) -> list[str]:
+    return [
+        f"{key.split('/')[2]}: more benign requests refused after fine-tuning, by {100 * figure['ci95'][0]:.1f} to "
+        f"{100 * figure['ci95'][1]:.1f} points of {figure['n']}."
+        for key, figure in report["figures"].items()
+        if key.startswith("delta/over_refusal/") and key.endswith("/refusal_rate")
+        if figure["ci95"] is not None and figure["ci95"][0] > 0
+    ]
 
 
 def chance(report: dict[str, Any]) -> list[str]:
     """Which benchmarks, alone or together, cannot tell the model before from chance: a sentence each, as the claims say it."""
     figures = report["figures"]
-    compared = any(key.startswith("delta/") for key in figures)
     found = []
     for key, figure in figures.items():
         arm, kind, name, metric = key.split("/")
         if (arm, kind, metric) != ("before", "medical_qa", "accuracy") or not (said := pooled.beside_chance(figure)[0]):
             continue
-        tail = ", so these questions cannot show that nothing was lost" if compared else ""
+        tail = ", so these questions cannot show that nothing was lost" if compared(report) else ""
         found.append(f"{pooled.title(figures, name)}: {subject(report)} {said}{tail}.")
     return found
-
-
-def subject(report: dict[str, Any]) -> str:
-    """What the model before is called: the base model, or by its name where no other was measured beside it."""
-    if any(key.startswith("delta/") for key in report["figures"]):
-        return "the base model"
-    path = str(report["model"]["path"])
-    return Path(path).name or path
 
 
 def basis(report: dict[str, Any]) -> list[str]:
@@ -79,7 +84,7 @@ def basis(report: dict[str, Any]) -> list[str]:
 
 def _judged(report: dict[str, Any]) -> list[str]:
     # Of a judge that had nothing to judge there is nothing to say.
-    if not any(key.split("/")[1] in JUDGED for key in report["figures"]):
+    if not judged(report):
         return []
     return [
         "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
@@ -92,14 +97,14 @@ def _judged(report: dict[str, Any]) -> list[str]:
 def _without_verdict(report: dict[str, Any]) -> list[str]:
     # A failed judgement is no number; what it could have been is said beside the figures that leave it out.
     found: dict[tuple[str, str], list[str]] = {}
-    for place, judged in report.get("judging", {}).items():
+    for place, by_judge in report.get("judging", {}).items():
         arm, _, name = place.partition("/")
-        n, scored = judged["coverage"]["n"], judged["coverage"]["scored"]
+        n, scored = by_judge["coverage"]["n"], by_judge["coverage"]["scored"]
         if scored == n:
             continue
         why = [
             f"{count} {outcome}"
-            for outcome, count in judged["coverage"]["outcomes"].items()
+            for outcome, count in by_judge["coverage"]["outcomes"].items()
             if count and outcome != SCORED
         ]
         could = [
@@ -109,11 +114,11 @@ def _without_verdict(report: dict[str, Any]) -> list[str]:
                 ("mean score", "score", ".2f"),
                 ("harmful", "harmful", ".1%"),
             )
-            if (bound := judged["bounds"][key])
+            if (bound := by_judge["bounds"][key])
             for low, high in [bound]
             if low != high
         ]
-        found.setdefault((arm, judged["judge"]), []).append(
+        found.setdefault((arm, by_judge["judge"]), []).append(
             f"{name} {n - scored} of {n} ({'; '.join([', '.join(why), *could])})"
         )
     return [
@@ -129,7 +134,8 @@ def _seeds(report: dict[str, Any]) -> list[str]:
     change = any(figure.get("test") == "Wilcoxon" for figure in report["figures"].values())
     return [
         f"Medical questions were asked with {most} seeds of worked examples. A question counts by the share of seeds with which it is "
-        "answered right; intervals are over questions, with Wilson's method for their effective number, not over seeds"
+        "answered right; intervals are over questions, with Wilson's method for their effective number, not over seeds: they hold for these "
+        "worked examples, and others would move a figure by about its standard deviation over seeds (sd)"
         + (", and a change is tested by Wilcoxon's signed-rank test over questions, not McNemar's." if change else ".")
     ]
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import artifacts, pages
+from medsafe_train import artifacts, measured, pages
 from medsafe_train.markdown import visible
 from medsafe_train.principles import PRINCIPLES
 from medsafe_train.report_page import answer, made, transcripts, words
@@ -61,10 +61,10 @@ def render(
     return environment.get_template("page.html").render(
         report={"claims": [], "gate": None, **report},  # of one model alone nothing is claimed
         cards=[card for card in cards if card.place],
-        compared=pages.compared(report),
-        judged=pages.judged(report),
-        heading=pages.heading(report),
-        names=pages.names(report),
+        compared=measured.compared(report),
+        judged=measured.judged(report),
+        heading=measured.heading(report),
+        names=measured.names(report),
         count=len(items),
         asked=asked,
         tone=lambda verdict: TONES.get(verdict, ""),
@@ -83,7 +83,7 @@ def _data(report: dict[str, Any], items: list[dict[str, Any]], asked: list[dict[
     """What the script works on; `prompts` are the anchors of the benchmarks' prompts in the page."""
     prompts = {f"{transcripts.QUESTIONS}/{b['name']}": f"prompt-{place}" for place, b in enumerate(asked)}
     known = {"principles": PRINCIPLES, "ways": words.WAYS, "changes": words.CHANGES}
-    return {"items": items, "names": pages.names(report), "prompts": prompts, **known}
+    return {"items": items, "names": measured.names(report), "prompts": prompts, **known}
 
 
 def policy(style: str, script: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from medsafe_train import pages
+from medsafe_train import measured
 from medsafe_train.progress import duration
 
 SETS = (
@@ -34,7 +34,7 @@ def sections(report: dict[str, Any], seconds: dict[str, float]) -> list[Section]
         Section(
             "model", "Model", flat(report["model"] | ({"adapter": report["adapter"]} if report.get("adapter") else {}))
         ),
-        Section("judge", "Judge", _judge(report["judge"]) if pages.judged(report) else []),
+        Section("judge", "Judge", _judge(report["judge"]) if measured.judged(report) else []),
         Section("training", "Training", _training(report) if report.get("finetune") else []),
         Section("data", "Data", heads=("set", "items", "licence", "source", "sha256"), rows=_data(report)),
         Section("time", "Time", _time(seconds)),
