@@ -352,6 +352,12 @@ def test_what_is_counted_elsewhere_is_left_out_only_beside_what_counts_it(store)
     assert pooled.together(figures, "after", ["one", "else"]) is None
 
 
+def test_a_file_of_ones_own_is_no_subject_of_mmlu(store):
+    right = dict.fromkeys(("mmlu_anatomy", "mmlu_virology", "mmlu_pro"), ([True] * 40, [True] * 40))
+    found = together(store, right, {name: [f"{name} {n}?" for n in range(40)] for name in right})["figures"]
+    assert found[f"before/{pooled.MMLU_PLACE}"]["of"] == ["mmlu_anatomy", "mmlu_virology"]
+
+
 def test_one_benchmark_under_two_names_is_no_pool(store):
     good = [True] * 40
     texts = {name: [f"{n}?" for n in range(40)] for name in ("four", "five")}

@@ -143,7 +143,7 @@ def test_file_fields_become_the_prompt(tmp_path):
 
 
 def test_part_column_splits_a_file(tmp_path):
-    path = write(tmp_path, "a.csv", "prompt,part\na,train\nb,test\nc,train\n")
+    path = write(tmp_path, "a.csv", "prompt,part\na,train\nb,Test\nc, TRAIN\n")
     assert [p.prompt for p in load_file(path, part="train").prompts] == ["a", "c"]
     assert [p.prompt for p in load_file(path, part="test").prompts] == ["b"]
     assert prompt_sets.has_parts(str(path))
