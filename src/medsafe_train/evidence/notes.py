@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medsafe_train.evidence import KINDS, pooled
-
-JUDGED = (*KINDS.values(), "robustness")
+from medsafe_train.evidence import pooled
 
 
 def changes(report: dict[str, Any]) -> list[str]:
@@ -76,8 +74,8 @@ def basis(report: dict[str, Any]) -> list[str]:
 
 
 def _judged(report: dict[str, Any]) -> list[str]:
-    # Of a judge that had nothing to judge there is nothing to say.
-    if not any(key.split("/")[1] in JUDGED for key in report["figures"]):
+    # Where nothing but questions was asked, no judge had anything to judge.
+    if {key.split("/")[1] for key in report["figures"]} == {"medical_qa"}:
         return []
     return [
         "Refusal is read from the wording of an answer by an offline judge; it says that the model declined, not how "
