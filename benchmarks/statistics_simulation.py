@@ -29,6 +29,8 @@ UNEVEN = (59, 57, 31, 56, 50, 24, 61, 64, 48)
 SMALL = (8,) * 9
 # Questions of MMLU's nine medical subjects, MedQA and PubMedQA.
 QUESTIONS = (135, 265, 144, 173, 310, 100, 306, 272, 166, 1273, 500)
+# How far questions differ in difficulty: a share of the most that they can, where each is always right or never.
+SPREAD = 0.6
 
 
 @dataclass(frozen=True)
@@ -180,27 +182,27 @@ def seeds(datasets: int, runs: int, share: float = 0.9, spread: float = 0.03, se
     return Count(f"interval over {runs} seeds holds the truth, {share:.0%}, sd {spread}", seed, hits, datasets)
 
 
-def tries(datasets: int, share: float, items: int, times: int, spread: float = 0.3, seed: int = SEED) -> Count:
+def tries(datasets: int, share: float, items: int, times: int, seed: int = SEED) -> Count:
     """Truths held by the interval of a share over questions that were asked with several seeds."""
     chance = np.random.default_rng(seed)
     hits = 0
     for _ in range(datasets):
-        values = chance.binomial(times, beta(chance, share, spread, items)) / times
+        values = chance.binomial(times, beta(chance, share, SPREAD * (share * (1 - share)) ** 0.5, items)) / times
         low, high = repeated.share_of_several(values.tolist(), times)["ci95"]
         hits += low <= share <= high
     what = f"interval over questions holds the truth, {share:.0%}, {items} questions, {times} seeds"
     return Count(what, seed, hits, datasets)
 
 
-def tries_paired(
-    datasets: int, share: float, kept: float, items: int, times: int, spread: float = 0.3, seed: int = SEED
-) -> Count:
+def tries_paired(datasets: int, share: float, kept: float, items: int, times: int, seed: int = SEED) -> Count:
     """The same of a difference, where so many questions keep their share and the others draw a new one: none in truth."""
     chance = np.random.default_rng(seed)
     hits = 0
     for _ in range(datasets):
-        before = beta(chance, share, spread, items)
-        after = np.where(chance.random(items) < kept, before, beta(chance, share, spread, items))
+        before = beta(chance, share, SPREAD * (share * (1 - share)) ** 0.5, items)
+        after = np.where(
+            chance.random(items) < kept, before, beta(chance, share, SPREAD * (share * (1 - share)) ** 0.5, items)
+        )
         values = [(chance.binomial(times, one) / times).tolist() for one in (before, after)]
         low, high = repeated.paired_shares(*values, times)["ci95"]
         hits += low <= 0 <= high

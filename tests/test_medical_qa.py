@@ -186,6 +186,7 @@ def test_the_accuracy_is_over_all_seeds_and_each_seed_stands_beside_it(store):
     assert together["test"] == "Wilcoxon" and found["delta/medical_qa/mine/accuracy_seed_7"]["test"] == "McNemar"
     assert found["before/medical_qa/mine/accuracy_seed_0"]["value"] == 1
     assert found["delta/medical_qa/mine/accuracy_seed_7"]["value"] == -0.5
+    assert not any("judge" in note for note in notes.basis(report))  # nothing was judged
     assert any("2 seeds of worked examples" in note and "not McNemar's" in note for note in notes.basis(report))
 
 
