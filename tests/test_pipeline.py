@@ -363,7 +363,7 @@ def test_unscored_answers_are_counted_and_never_numbers():
 
 
 def test_what_got_worse_is_said():
-    figure = lambda low, high: {"value": (low + high) / 2, "ci95": [low, high], "n": 9}  # noqa: E731
+    figure = lambda low, high: {"value": (low + high) / 2, "ci95": [low, high], "n": 9, "p_value": 0.001}  # noqa: E731
     made = {
         "figures": {
             "delta/medical_qa/lost/accuracy": figure(-0.2, -0.1),
@@ -375,8 +375,7 @@ def test_what_got_worse_is_said():
     }
     said = " ".join(notes.changes(made))
     assert "lost: fewer questions right" in said and "by 10.0 to 20.0 points" in said and "twins: more benign" in said
-    assert "beside: fewer questions right by sum" in said and "by 30.0 to 40.0 points" in said
-    assert "kept" not in said and "other" not in said
+    assert "beside" not in said and "kept" not in said and "other" not in said  # the same answers, counted otherwise
 
 
 def test_a_benchmark_at_chance_is_marked(finished):
