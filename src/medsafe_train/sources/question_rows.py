@@ -256,10 +256,9 @@ def _medmcqa(row: Row, number: int) -> Question:
 
 
 def _mmlu(row: Row, number: int) -> Question:
-    # The Hub's rows (choices, the answer counted from 0), or the authors' CSV (A-D and a letter).
+    # The Hub's rows (choices, the answer counted from 0), or the authors' CSV (columns A-D and a letter).
     options = _options(row, _given_options(row))
-    lettered = str(row.values.get("answer")).strip().upper() in LETTERS[: len(options)]
-    answer = _right(row, options) if lettered else _index(row, "answer", options)
+    answer = _right(row, options) if "a" in row.values else _index(row, "answer", options)
     return Question(f"{number:04d}", text_of(row, "question"), options, answer)
 
 
