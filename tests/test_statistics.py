@@ -340,7 +340,7 @@ def test_simulated_null_data_sets_and_intervals():
         assert 0.925 <= count.share <= 0.98, str(count)
     these, every = simulation.examples(300, 0.5, 1273, 0.02)
     assert 0.92 <= these.share <= 0.98 and every.share < 0.85, (str(these), str(every))
-    failed, said, plain = simulation.unchanged(150, 0.5, 0.6)
+    failed, said, plain = simulation.unchanged(60, 0.5, 0.6)
     assert failed.share <= 0.08 and said.share <= 0.08 and plain.share > 0.15, (str(failed), str(said), str(plain))
     assert simulation.margin(4000, 0.5, 0.6, 200, 0.05).share <= 0.03
     assert 0.76 <= simulation.power(1000, 0.5, 0.6, 0.04).share <= 0.9

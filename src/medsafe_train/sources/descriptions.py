@@ -18,7 +18,7 @@ from medsafe_train.sources.read import Location
 STYLES = ("medqa", "medmcqa", "mmlu", "pubmedqa", "cloze")
 FILES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", *SPREADSHEETS)
 DESCRIPTIONS = (".yaml", ".yml")
-# Names that stand for all benchmarks here whose names begin with them: the subjects of one set.
+# Names that stand for all benchmarks here whose names begin with them.
 GROUPS = ("mmlu",)
 # What a description's plain keys hold, and how that is said.
 KINDS: dict[str, tuple[type, str]] = {
