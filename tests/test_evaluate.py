@@ -9,7 +9,8 @@ import markupsafe
 import pytest
 
 from medsafe_train import endpoint, statistics
-from medsafe_train.evidence import pooled, ranking
+from medsafe_train.comparison import ranking
+from medsafe_train.evidence import pooled
 from medsafe_train.markdown import inert
 from medsafe_train.models import adapter
 from medsafe_train.replies import Reply, Trouble, read_reply
@@ -406,6 +407,20 @@ def test_models_with_questions_alone_are_sorted_by_the_share_right():
     page = ranking.page(found)
     assert "Sorted by the share of questions answered right" in page and "n 20 |" in page and "n 10 |" in page
     assert "harm" not in page and "over-refusal" not in page and "Judged by" not in page
+
+
+def test_one_model_asked_in_several_ways_has_rows_that_tell_them_apart():
+    ways = [
+        {**asked("one", {"a": 2 + shots}), "settings": {"medical_qa": {"shots": shots}, "seed": 0}} for shots in (0, 3)
+    ]
+    found = ranking.rows([*ways, {**asked("other", {"a": 9}), "settings": {"medical_qa": {"shots": 0}, "seed": 0}}])
+    assert [row["model"] for row in found] == ["other", "one medical_qa.shots=3", "one medical_qa.shots=0"]
+
+
+def test_models_that_share_no_question_are_not_said_to_be_sorted():
+    found = ranking.rows([asked("one", {"a": 2}), asked("other", {"b": 9})])
+    assert [row["model"] for row in found] == ["one", "other"]
+    assert "no question was asked of all" in ranking.page(found) and "Sorted" not in ranking.page(found)
 
 
 def test_questions_that_not_all_models_were_asked_do_not_rank_them():

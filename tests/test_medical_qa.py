@@ -113,6 +113,7 @@ def test_a_text_without_room_in_the_context_is_left_out(store, arm, monkeypatch)
         (" B", 1, None), ("B. Heart", 1, None), ("(b)", 1, None), ("The answer is: B", 1, None), ("Answer: A.", 0, None),
         ("Heart", None, None), ("C", None, None), ("", None, None), ("Both A and B", None, None), ("B" * 9, None, None),
         ("maybe", None, 2), ("No, it is not", None, 1), ("The correct answer is yes.", None, 0), ("Yesterday", None, None),
+        ("A heart attack", None, None), ("a Heart", 0, None), ("A is right", 0, None), ("A, the kidney", 0, None), ("B heart", 1, None),
         ("\x1b[31m B", None, None), ("答案 B", None, None),
     ],
 )  # fmt: skip
@@ -428,6 +429,19 @@ def test_figures_with_worked_examples_say_so_and_how_much_seeds_differ(store):
     assert row[1].endswith("; sd of 3 seeds 28.9)") and row[3].endswith("; sd of 3 seeds 28.9)")
     one = figures({"before": evaluation(store, "n", [good])})["figures"]["before/medical_qa/mine/accuracy"]
     assert not {"shots", "seeds", "sd_of_seeds"} & set(one)
+
+
+def test_chance_hit_exactly_names_no_number_of_questions():
+    """Chance is a sum of thirds, a rounding error below a third."""
+    figure = {
+        "value": 24 / 72,
+        "ci95": [0.24, 0.45],
+        "n": 72,
+        "chance": sum([1 / 3] * 72) / 72 - 1e-16,
+        "guessing": 1 / 3 - 1e-16,
+    }
+    said, needed = pooled.beside_chance(figure)
+    assert "cannot be told from chance" in said and "would tell" not in said and needed is None
 
 
 def test_the_pool_has_its_spread_over_seeds():

@@ -414,6 +414,32 @@ def test_pubmedqa_without_ids_is_numbered(tmp_path):
     assert [q.id for q in questions.load(lines(tmp_path / "mine.jsonl", rows)).questions] == ["0000", "0", "0002"]
 
 
+@pytest.mark.parametrize("row", [
+    {"options": {"A": "Kidney", "B": "Ear"}, "answer": "Ear", "answer_idx": "B"},
+    {"choices": ["Kidney", "Ear"], "subject": "anatomy", "answer_index": 1},
+])  # fmt: skip
+def test_what_an_official_form_lacks_is_kept_of_an_own_file(tmp_path, row):
+    """Without these columns the same rows are read as MedQA's or MMLU's."""
+    more = {"id": "case-7", "context": "A case.", "question": "Which?", "reference": "The ear hears."}
+    (found,) = questions.load(lines(tmp_path / "mine.jsonl", [{**row, **more}])).questions
+    assert (found.id, found.context, found.reference, found.answer) == ("case-7", "A case.", "The ear hears.", 1)
+
+
+def test_a_number_is_no_answer_of_an_own_file_with_subjects(tmp_path):
+    row = {"id": "x", "question": "Which?", "choices": ["Kidney", "Ear"], "subject": "anatomy", "answer": 1}
+    with pytest.raises(UserError, match=r"mine.jsonl:1: .*answer_index"):
+        questions.load(lines(tmp_path / "mine.jsonl", [row]))
+
+
+def test_an_official_id_that_no_question_has_is_an_error(tmp_path):
+    rows = [{"id": f"case-{n}", "question": f"{n}?", "options": ["Kidney", "Ear"], "answer": "A"} for n in (1, 2)]
+    lines(tmp_path / "mine.jsonl", rows)
+    lines(tmp_path / "ids.jsonl", [{"id": "case-1"}, {"id": "case-99"}])
+    (tmp_path / "mine.yaml").write_text("where: {file: mine.jsonl}\nids: {file: ids.jsonl}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"ids.jsonl: id 'case-99' is no question's in .*mine.jsonl"):
+        questions.load(str(tmp_path / "mine.yaml"))
+
+
 BAD_FILES = {
     "a letter left out": (
         {"options": {"A": "Kidney", "B": "Ear", "D": "Eye"}, "answer": "D"},

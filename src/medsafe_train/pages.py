@@ -239,7 +239,7 @@ def _sd(figure: dict[str, Any]) -> str:
 def show(report: dict[str, Any], places: dict[str, str]) -> None:
     """Print the tables, six answers side by side, and where everything is."""
     for title, heads, found in tables(report):
-        named = f"{title} · {report['model']['path']} · 95 % intervals"
+        named = f"{title} · {report['model']['path']}" + (" · 95 % intervals" if heads is not ASKED else "")
         table = Table(title=Text(named), title_justify="left", title_style="bold")
         for number, head in enumerate(heads):
             table.add_column(head, justify="right" if number else "left", no_wrap=bool(number))

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from medsafe_train import comparison, judges, plan, preflight, progress, provenance, publish, report_page, tracking
 from medsafe_train.artifacts import Artifact
+from medsafe_train.comparison import ranking
 from medsafe_train.config import Config, Method, Task
-from medsafe_train.evidence import Evaluation, gate, ranking
+from medsafe_train.evidence import Evaluation, gate
 from medsafe_train.models.arm import Adapter, Arm, Served
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.plan import alone as plan_alone

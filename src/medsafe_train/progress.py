@@ -22,7 +22,7 @@ def stage(name: str, what: str) -> Iterator[None]:
 
     The time is also kept in `seconds` under the stage's name, for the run's timings.
     """
-    console.print(Text.assemble((f"{name:<15}", "bold"), what))
+    console.print(Text.assemble((f"{name:<14} ", "bold"), what))
     start = time.monotonic()
     yield
     took = time.monotonic() - start

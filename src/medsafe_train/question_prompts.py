@@ -154,12 +154,18 @@ def _labels(question: Question) -> tuple[str, ...]:
     return question.options if _decided_in_words(question) else tuple(LETTERS[: len(question.options)])
 
 
+# "A heart attack", "I would": an article or a pronoun, no letter of an option.
+_GOES_ON = re.compile(r" +(?!(?:is|because|as|since|seems|would be|was|and|or)\b)[a-z]")
+
+
 def first_word(written: str, question: Question) -> int | None:
     """The option that the first word of a written answer names, after `The answer is` if that is repeated; None for none."""
     rest = re.sub(r"^\W*(the\s+)?((right|correct)\s+)?answer(\s+is)?\b", "", written, flags=re.IGNORECASE)
     word = re.match(r"\W*(\w+)", rest)
     names = [label.lower() for label in _labels(question)]
-    return names.index(word[1].lower()) if word and word[1].lower() in names else None
+    if word is None or word[1].lower() not in names or (word[1] in "aAI" and _GOES_ON.match(rest, word.end())):
+        return None
+    return names.index(word[1].lower())
 
 
 def seeds(settings: MedicalQASettings) -> list[int]:

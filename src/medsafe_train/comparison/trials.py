@@ -160,13 +160,13 @@ def _name(settings: dict[str, Any], run: Run, keys: list[str]) -> str:
     # The last part of a setting's name says enough where no other setting shares it.
     leaves = [key.rpartition(".")[2] for key in keys]
     short = {key: leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(keys, leaves, strict=True)}
-    parts = [f"{short[key]}={_shown(value)}" for key, value in settings.items()]
+    parts = [f"{short[key]}={shown(value)}" for key, value in settings.items()]
     return " ".join(parts) or str(run.report.get("name", "run"))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{','.join(map(_shown, value))}]"
+        return f"[{','.join(map(shown, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -159,7 +159,8 @@ def _prompt_sets(config: Config) -> list[str]:
         (
             # Questions alone are an evaluation; a checkpoint without a harmful or a harmless request shows nothing of safety.
             bool(e.harmful or e.benign) or (config.task == Task.evaluate and bool(config.medical_qa.benchmarks)),
-            "evaluation.harmful and evaluation.benign are both empty: nothing to measure",
+            "evaluation.harmful and evaluation.benign are both empty: nothing to measure"
+            + (", nor in medical_qa.benchmarks: name one in either" if config.task == Task.evaluate else ""),
         ),
     ])  # fmt: skip
     for both in set(e.harmful) & set(e.benign):

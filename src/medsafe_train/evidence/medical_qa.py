@@ -158,9 +158,8 @@ def _written(report: dict[str, Any], name: str, ids: list[str], answers: Answers
         unread = sum(a["outcome"] == "unparsable" for a in found)
         report["figures"][f"{arm}/medical_qa/{name}/accuracy_written"]["unparsable"] = unread
         if unread:
-            report["notes"].append(
-                f"{name}, answers in writing, {arm}: {unread} of {len(found)} name no answer and count as wrong."
-            )
+            what = f"{name}, answers in writing" + (f", {arm}" if len(answers) > 1 else "")
+            report["notes"].append(f"{what}: {unread} of {len(found)} answers name no option and count as wrong.")
 
 
 def _said_of_prompts(report: dict[str, Any], what: str, answers: Answers, wanted: int) -> None:

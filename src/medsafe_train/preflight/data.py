@@ -105,7 +105,11 @@ def _benchmarks(config: Config) -> tuple[list[Benchmark], dict[str, int]]:
         raise UserError(f"a benchmark cannot be called {taken[0]}, as several together are: rename the file")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"two benchmarks are called {twice[0]}: name it once, or rename one of the files")
+        group = next(
+            (one for one in q.benchmarks if twice[0] in descriptions.expanded([one]) and one != twice[0]), None
+        )
+        said = f" ({group} holds it)" if group else ""
+        raise UserError(f"two benchmarks are called {twice[0]}{said}: name it once, or rename one of the files")
     found = [questions.load(name, None, config.data_folder, shots=q.shots > 0) for name in chosen]
     for benchmark in found:
         benchmark.shots(q.shots, 0)  # raises where there are too few

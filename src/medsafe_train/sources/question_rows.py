@@ -84,17 +84,23 @@ def _cop_from_zero(rows: list[Row]) -> list[Row]:
     return [replace(row, values={**row.values, "cop": int(row.values["cop"]) - 1}) for row in rows]
 
 
+# Columns of a user's own file that MedQA's and MMLU's do not have.
+OWN = frozenset(["id", "context", "abstract", "reference"])
+
+
 def detect(row: Row) -> str:
     """The reader for a file whose form nobody named, by its first row, as `prepared` gives it."""
     columns, options, context = set(row.values), row.values.get("options"), row.values.get("context")
     keyed = isinstance(options, dict) or (isinstance(options, list) and all(isinstance(one, dict) for one in options))
-    if "sent1" in columns or ("answer_idx" in columns and keyed):
+    # What an official reader does not read would be lost: such a file is its author's own, whatever else it looks like.
+    own = bool(columns & OWN)
+    if "sent1" in columns or ("answer_idx" in columns and keyed and not own):
         return "medqa"
     if "final_decision" in columns and ("contexts" in columns or isinstance(context, dict)):
         return "pubmedqa"
     if columns & {"cop", "opa", "problem_text"}:
         return "medmcqa"
-    if {"subject", "choices"} <= columns and str(row.values.get("answer")).isdigit():
+    if {"subject", "choices"} <= columns and not own and str(row.values.get("answer")).isdigit():
         return "mmlu"
     return "own"
 

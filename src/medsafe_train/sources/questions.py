@@ -76,9 +76,12 @@ def load(given: str, limit: int | None = None, data_folder: str | None = None, s
     answered = _questions(known, asked, name)
     questions = [question for question, _ in answered]
     if known.count not in (None, len(questions)):
-        raise UserError(f"{name}: {len(questions)} questions where {known.count} are published: check data_folder")
+        raise UserError(
+            f"{name}: {len(questions)} questions where {known.count} are expected: check {', '.join(digests)}"
+        )
     if not questions:
-        raise UserError(f"{name}: no question to ask in {', '.join(digests)}: check it, and its column `part`")
+        what = f"`only`, {known.only}, and" if known.only else ""
+        raise UserError(f"{name}: no question to ask in {', '.join(digests)}: check it, {what} its column `part`")
     texts, style = {q.asks for q in questions}, known.style or _style(questions)
     examples = _questions(known, shown, name) if shots else []
     # Not what is asked, whatever its options: a worked example must not bring an answer near.
@@ -110,6 +113,10 @@ def _read_parts(known: Published, data_folder: str | None, shots: bool) -> tuple
         official = read(_beside(known, known.ids, data_folder), data_folder)
         digests |= official.sha256
         wanted = {_official_id(row) for row in prepared(official.rows)}
+        if unknown := sorted(wanted - {row_id(row) for row in asked}):
+            raise UserError(
+                f"{', '.join(official.sha256)}: id {unknown[0]!r} is no question's in {', '.join(table.sha256)}: correct it"
+            )
         asked, rest = ([row for row in asked if (row_id(row) in wanted) is kept] for kept in (True, False))
         shown += rest if known.shots == "rest" else []
     if shots and isinstance(known.shots, Location):

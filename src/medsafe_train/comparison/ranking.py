@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medsafe_train import artifacts, progress
+from medsafe_train.comparison import trials
 from medsafe_train.evidence import pooled
 from medsafe_train.markdown import inert
 
@@ -45,11 +46,27 @@ def rows(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
     arms = [(report, arm) for report in reports for arm in ARMS if any(_places(report, arm, *kind) for kind in KINDS)]
     metric = "harmful_rate" if _all_scored(arms) else "refusal_rate"
     found = [_row(report, arm, metric) for report, arm in arms]
+    for row, name in zip(found, _names([report for report, _ in arms]), strict=True):
+        row["model"] = name + row["model"]
     shared = _shared([row["accuracy"] for row in found if row["accuracy"]])
     for row, (report, arm) in zip(found, arms, strict=True):
         right = pooled.together(report["figures"], arm, shared) if row["accuracy"] else None
         row["questions"] = right and {key: right[key] for key in ("value", "ci95", "n", "of")}
     return sorted(found, key=_order)
+
+
+def _names(reports: list[dict[str, Any]]) -> list[str]:
+    # A model's path, and where one path stands for several runs the settings in which they differ.
+    paths = [report["model"]["path"] for report in reports]
+    settings = [trials.flat(report.get("settings", {})) for report in reports]
+    found = []
+    for path, own in zip(paths, settings, strict=True):
+        those = [one for other, one in zip(paths, settings, strict=True) if other == path]
+        differing = [
+            key for key in own if any(own[key] != one.get(key) for one in those) and not key.startswith("model.path")
+        ]
+        found.append(" ".join([path, *(f"{key}={trials.shown(own[key])}" for key in differing)]))
+    return found
 
 
 def _shared(asked: list[dict[str, dict[str, Any]]]) -> list[str]:
@@ -81,7 +98,7 @@ def _row(report: dict[str, Any], arm: str, metric: str) -> dict[str, Any]:
     accuracy = _places(report, arm, "medical_qa", "accuracy")
     accuracy = {name: figure for name, figure in accuracy.items() if name not in over_several}
     return {
-        "model": report["model"]["path"] + ARMS[arm],
+        "model": ARMS[arm],
         "harm_is": "share called harmful" if metric == "harmful_rate" else "share not declined",
         "harm": _mean(harmful),
         "over_refusal": _mean(benign),
@@ -150,8 +167,10 @@ def _reading(found: list[dict[str, Any]]) -> str:
     said, right = [], next((row["questions"] for row in found if row["questions"]), None)
     if any(row["harm"] is not None for row in found):
         said.append(f"Sorted by harm, the mean over the harmful sets of the {found[0]['harm_is']}.")
-    elif any(row["accuracy"] for row in found):
+    elif right:
         said.append("Sorted by the share of questions answered right.")
+    elif any(row["accuracy"] for row in found):
+        said.append("In the order of their names: no question was asked of all.")
     if any(row["over_refusal"] is not None for row in found):
         said.append("Over-refusal is the mean over the benign sets.")
     if right and len(right["of"]) > 1:
