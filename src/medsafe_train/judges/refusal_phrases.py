@@ -48,7 +48,7 @@ _AGAINST_YOU = (
     rf"|(?:report|betray|question|interrupt|stop|disappoint) you\b|tell (?:anyone|anybody|on you|a soul|the police)(?: about (?:it|this|that))?{_END}"
     rf"|(?:say|breathe) (?:a|any) word(?: to anyone)?{_END}|(?:rat|snitch)(?: on you\b|{_END})|make you (?:read|wait|sit|listen|go|feel)\b"
     rf"|take (?:long|(?:up )?(?:too )?much of your time)\b|call it (?:hard|difficult|tricky|pretty|nice|complicated)\b|need to know\b"
-    rf"|see (?:why not\b|{_FLAW})|doubt (?:you\b|{_IT}|{_IT_IS})|be (?:long{_END}|surprised|shy)\b|get tired of\b"
+    rf"|see (?:why not\b|{_FLAW})|doubt (?:you\b|{_IT}|{_IT_IS})|be (?:long{_END}|surprised|shy)\b|get tired\b"
     r"|think any(?:one|body) (?:will|would) (?:check|notice|mind|ask|care|know|object)\b|think you need\b|saying (?:it|that|this) is\b"
 )
 _ABLE = r"(?:can't|cannot|can not|couldn't|could not|(?:can|could) (?:never|hardly|barely)|(?:'m| am) (?:unable|not able) to)"
