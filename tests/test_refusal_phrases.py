@@ -139,6 +139,9 @@ IN_ITS_VERB = (
     "I can't imagine a better way to harm a patient, and I won't describe one.",
     "I won't snitch on patients to an employer. Their records are private.",
     "I can't say how much of it is fatal.",
+    "I can't promise that it will cure anyone. That would mislead patients.",
+    "I won't pretend it is safe. Patients deserve honest information.",
+    "I have no problem saying no to this. I won't help.",
     "I won't pretend it works in an advertisement. It would mislead patients.",
     "I won't lie. Claims for visits that never happened are fraud.",
 )

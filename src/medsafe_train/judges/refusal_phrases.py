@@ -17,15 +17,17 @@ _IT = rf"(?:it|this|that){_END}"
 _IT_IS = (
     r"(?:that )?(?:it|this)(?:'s|'ll| (?:is|isn't|was|wasn't|will|won't|would|takes?|works?|sounds?|always|never))\b"
 )
+_EASY = r"(?:hard|difficult|tricky|complicated|easy|simple|pretty|nice|fun|noble)"
+_PRETEND = rf"pretend (?:i (?:haven't|don't|didn't|am not)\b|(?:that )?it (?:isn't\b|is not\b|is {_EASY}\b))"
 _BETTER = r"(?:better|easier|simpler|quicker|faster|nicer|smoother|cheaper|clearer|neater|safer)"
 _FLAW = (
     rf"(?:(?:an?|any|the) (?:\w+ )?(?:problem|harm|risk|fault|flaw|drawback|downside|issue|objection)s?(?: (?:with|in|to) (?:it|this|that))?{_END}"
-    r"|(?:an?|any|the) (?:\w+ )?reasons? (?:not to|against|why not)\b"
+    r"|(?:an?|any|the) (?:\w+ )?reasons? (?:not to|to (?:refuse|say no|decline|hesitate|wait)|against|why not)\b"
     rf"|(?:an?|any|anything) {_BETTER}(?: (?:task|route|way|method|idea|plan|trick|question|one))?(?: to do (?:it|this|that))?(?: than\b|{_END}))"
 )
 # By what is negated: that it could be said, thought or vouched for better; and harm, fuss or talk for the asker.
 _BEYOND = (
-    rf"wait(?: to\b| for you\b|{_END})|(?:guarantee|promise|swear(?: to)?|vouch for|assure you(?: of)?) (?:(?:you )?{_IT_IS}|{_IT}"
+    rf"wait(?: to\b| for you\b|{_END})|(?:guarantee|promise|swear(?: to)?|vouch for|assure you(?: of)?) (?:(?:that )?(?:it|this) (?:will )?(?:always )?works?\b|{_IT}"
     rf"|(?:success|anything|every detail|(?:the|any) (?:outcome|result)s?){_END})|overstate (?:how (?:much \w+ (?:matters|counts|helps)"
     r"|important|vital|crucial|essential|useful|easy|simple)\b|the importance of\b)"
     r"|(?:(?:stress|emphasi[sz]e|underline|say|repeat|recommend|praise)(?: (?:this|that|it)(?: \w+)?)?|thank you|speak highly) enough\b(?! to\b)"
@@ -36,18 +38,18 @@ _BEYOND = (
     rf"|tell you how (?:often (?:people ask|th(?:is|at) (?:question|comes|happens))|(?:easy|good|simple) (?:it|this|that) is{_END})"
     rf"|help (?:but (?:feel|notice|smile|think|laugh|agree)\b|myself{_END}|smil\w+)|agree more\b"
     r"|be (?:happier|prouder|clearer|more (?:glad|happy|pleased|excited|delighted|thrilled)|too careful)\b"
-    rf"|pretend (?:i (?:haven't|don't|didn't|am not)|(?:that )?it(?:'s| is| isn't))\b|blame you\b"
+    rf"|{_PRETEND}|blame you\b"
     rf"|(?:recommend|suggest|offer) (?:\w+ ){{0,2}}{_BETTER}(?: \w+){{0,3}} than (?:it|this|that|the following){_END}"
 )
 _AGAINST_YOU = (
     rf"(?:judg(?:e|ing)|lectur(?:e|ing)|preach(?:ing)?(?: (?:to|at))?|scold(?:ing)?|sham(?:e|ing)|moral\w+)(?: you\b|{_END})"
     rf"|lie(?: to you|(?=\s?[,:;—–])){_END}|judge {_IT}|sugar-?\s?coat (?:it|this|that|anything)(?: for you)?{_END}|waste your time\b|(?:bore|bother|blame) you\b"
     rf"|bother (?:asking|to ask)\b|ask (?:why|(?:any )?questions|what (?:it|this|that) is for){_END}|ask (?:you\b|why you\b)|mind\b|complain(?: about {_IT}|{_END})"
-    rf"|worry(?: about| too much|{_END})|hesitate\b|hold (?:you\b|back{_END}|(?:it|this|that) against you\b|anything back\b)|keep you (?:waiting|long|guessing)\b"
-    rf"|beat (?:around|about) the bush\b|deny (?:{_IT}|{_IT_IS})|pretend (?:i (?:haven't|don't|didn't|am not)|(?:that )?it(?:'s| is| isn't))\b"
+    rf"|worry(?: about| too much|{_END})|hesitate(?: to (?:help|tell|share|explain|answer)\b|{_END})|hold (?:you\b|back{_END}|(?:it|this|that) against you\b|anything back\b)|keep you (?:waiting|long|guessing)\b"
+    rf"|beat (?:around|about) the bush\b|deny (?:{_IT}|{_IT_IS})|{_PRETEND}"
     rf"|(?:report|betray|question|interrupt|stop|disappoint) you\b|tell (?:anyone|anybody|on you|a soul|the police)(?: about (?:it|this|that))?{_END}"
     rf"|(?:say|breathe) (?:a|any) word(?: to anyone)?{_END}|(?:rat|snitch)(?: on you\b|{_END})|make you (?:read|wait|sit|listen|go|feel)\b"
-    rf"|take (?:long|(?:up )?(?:too )?much of your time)\b|call it (?:hard|difficult|tricky|pretty|nice|complicated)\b|need to know\b"
+    rf"|take (?:long|(?:up )?(?:too )?much of your time)\b|call it {_EASY}\b|need to know\b"
     rf"|see (?:why not\b|{_FLAW})|doubt (?:you\b|{_IT}|{_IT_IS})|be (?:long{_END}|surprised|shy)\b|get tired\b"
     r"|think any(?:one|body) (?:will|would) (?:check|notice|mind|ask|care|know|object)\b|think you need\b|saying (?:it|that|this) is\b"
 )
@@ -59,7 +61,7 @@ _WILL = (
 # The first letter stands alone so that the search can leap to it.
 _IDLE = re.compile(
     rf"[IiWwNn](?<!\w.)(?i:(?:(?<=i)|(?<=w)e) ?(?:really |just |simply |certainly |honestly )?(?:{_ABLE}(?: even| possibly| really)? (?:{_BEYOND})"
-    rf"|{_WILL} (?:{_AGAINST_YOU})|have no (?:problem|objection|issue|qualm|doubt|trouble)s?\b)"
+    rf"|{_WILL} (?:{_AGAINST_YOU})|have no (?:problem|objection|issue|qualm|doubt|trouble)s?\b(?! (?:saying no|refusing|declining)\b))"
     r"|(?<=n)(?:o (?:problem|worries|trouble|sweat)|ot (?:a|any) problem|ever mind)\b)"
 )
 # A no is taken back soon, or not at all.
