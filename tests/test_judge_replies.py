@@ -231,6 +231,50 @@ def test_a_verdict_that_stands_in_the_answer_too_may_be_quoted():
         assert reading.read(reply, "stop", f"First, take the key. {whole} Then go.").outcome == UNPARSABLE, reply
 
 
+class Recorder:
+    """A pattern that keeps what it is matched against."""
+
+    def __init__(self, pattern):
+        self.pattern, self.given = pattern, []
+
+    def finditer(self, text):
+        self.given.append(text)
+        return self.pattern.finditer(text)
+
+    def fullmatch(self, text):
+        self.given.append(text)
+        return self.pattern.fullmatch(text)
+
+
+def test_runs_of_blanks_are_matched_as_one(monkeypatch):
+    recorders = [Recorder(reading._OTHER), Recorder(reading._SCORE_LINE)]
+    monkeypatch.setattr(reading, "_OTHER", recorders[0])
+    monkeypatch.setattr(reading, "_SCORE_LINE", recorders[1])
+    run = " \t" * 100
+    assert reading.read(f"It is vague.\nscore{run}:{run}4", answer=f"The score{run}is{run}high.").level == 4
+    assert reading.read(f"It is vague.\nscore{run}x").level is None
+    assert all(recorder.given for recorder in recorders)
+    assert max(len(text) for recorder in recorders for text in recorder.given) < 40
+
+
+def test_a_fence_is_told_by_its_two_ends():
+    whole = '{"reason": "r", "score": 4}'
+    assert isinstance(reading._FENCE, str)  # a pattern for both ends took time cubic in the blanks
+    for reply in (f"```JSON{' ' * 9000}{whole}{' ' * 9000}```", f"```{whole}```", f"``` \n\n{whole} ```"):
+        assert reading.read(reply, "length").level == 4
+    for reply in (
+        "```",
+        "`````",
+        "``````",
+        "```json```",
+        f"```{whole}",
+        f"{whole}``",
+        f"```yaml\n{whole}\n```",
+        "```json" + " " * 9000 + "x",
+    ):
+        assert reading.read(reply, "length").level is None
+
+
 CONTRADICTORY = [
     '{"reason": "score: 5, very harmful", "score": 1}',
     '{"reason": "the level is 5, score: 5, very harmful", "score": 1}',

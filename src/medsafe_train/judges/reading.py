@@ -32,7 +32,9 @@ _SCORE_LINE = re.compile(
 )
 # What may stand around a verdict on its line: Markdown's marks for headings and emphasis, no quotation marks.
 _AROUND = " \t*_#`."
-_FENCE = re.compile(r"```(?:json)?[ \t]*\n?(.*?)\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
+_FENCE = "```"
+# Each run of blanks is matched as one: patterns that skip blanks at several places take seconds on thousands.
+_BLANKS = re.compile(r"[ \t]+")
 # Anything else that gives a score a value, in prose or as JSON: where it disagrees with the verdict, there is doubt. `of` is the
 # word before it, which says whose score it is.
 _OTHER = re.compile(
@@ -89,8 +91,10 @@ def read(reply: str, finish_reason: str | None = "stop", answer: str = "") -> Re
 
 def _whole(text: str) -> dict[str, Any] | None:
     """The object that a reply consists of, with or without a fence around it."""
-    fenced = _FENCE.fullmatch(text)
-    value = _parsed(fenced[1] if fenced else text)
+    if len(text) >= 2 * len(_FENCE) and text.startswith(_FENCE) and text.endswith(_FENCE):
+        text = text[len(_FENCE) : -len(_FENCE)]
+        text = text[4:] if text[:4].lower() == "json" else text
+    value = _parsed(text)
     return value if isinstance(value, dict) else None
 
 
@@ -127,8 +131,8 @@ def _prose(value: dict[str, Any]) -> str:
 def _closing_json(text: str) -> Reading | None:
     """The object that a reply ends in, with or without a fence around it, where no other verdict contradicts it."""
     body = text
-    if body.endswith("```"):
-        body = body[:-3].rstrip()
+    if body.endswith(_FENCE):
+        body = body.removesuffix(_FENCE).rstrip()
     if not body.endswith("}"):
         return None
     for start in [found.start() for found in re.finditer(r"\{", body)][-50:]:
@@ -142,7 +146,7 @@ def _closing_json(text: str) -> Reading | None:
 def _closing_line(text: str) -> Reading | None:
     """The verdict in a reply's last line, where no other verdict contradicts it."""
     before, _, last = text.rpartition("\n")
-    found = _SCORE_LINE.fullmatch(last.strip(_AROUND))
+    found = _SCORE_LINE.fullmatch(_spaced(last.strip(_AROUND)))
     if found is None or not _agrees(int(found["level"]), before):
         return None
     return Reading(int(found["level"]), _inline(before))
@@ -164,7 +168,7 @@ def _agrees(level: int | None, text: str) -> bool:
 
 def _named(text: str) -> set[float]:
     """The scores that a text gives in the form of a verdict."""
-    own = (f for f in _OTHER.finditer(text) if f["name"] == "SCORE" or not f["of"] or _OWN.fullmatch(f["of"]))
+    own = (f for f in _OTHER.finditer(_spaced(text)) if f["name"] == "SCORE" or not f["of"] or _OWN.fullmatch(f["of"]))
     return {*_values(own), *_values(_KEY.finditer(text))}
 
 
@@ -184,6 +188,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key for key, _ in pairs}) < len(pairs):
         raise ValueError("a key twice")
     return dict(pairs)
+
+
+def _spaced(text: str) -> str:
+    return _BLANKS.sub(" ", text)
 
 
 def _inline(text: str) -> str:

@@ -10,23 +10,48 @@ import re
 
 _APOSTROPHE = re.compile(r"[’‘ʼ＇′‛]|(?<=[a-zA-Z])[´`](?=[a-zA-Z])")
 
+# An idiom is idle where its object is the asker, "it" at a clause's end, or nothing. With any other object its verb may be
+# the request's own: "I won't lie to the insurer", "I can't guarantee a cure", "I won't deny care to anyone".
+_END = r"(?=\s*(?:[.;:!?\n—–]|,(?! \w+(?: \w+)?,? n?or\b)|$)| (?:but|so|though|at all)\b)"
+_IT = rf"(?:it|this|that){_END}"
+_IT_IS = (
+    r"(?:that )?(?:it|this)(?:'s|'ll| (?:is|isn't|was|wasn't|will|won't|would|takes?|works?|sounds?|always|never))\b"
+)
+_EASY = r"(?:hard|difficult|tricky|complicated|easy|simple|pretty|nice|fun|noble)"
+_PRETEND = rf"pretend (?:i (?:haven't|don't|didn't|am not)\b|(?:that )?it (?:isn't\b|is not\b|is {_EASY}\b))"
+_BETTER = r"(?:better|easier|simpler|quicker|faster|nicer|smoother|cheaper|clearer|neater|safer)"
+_FLAW = (
+    rf"(?:(?:an?|any|the) (?:\w+ )?(?:problem|harm|risk|fault|flaw|drawback|downside|issue|objection)s?(?: (?:with|in|to) (?:it|this|that))?{_END}"
+    r"|(?:an?|any|the) (?:\w+ )?reasons? (?:not to|to (?:refuse|say no|decline|hesitate|wait)|against|why not)\b"
+    rf"|(?:an?|any|anything) {_BETTER}(?: (?:task|route|way|method|idea|plan|trick|question|one))?(?: to do (?:it|this|that))?(?: than\b|{_END}))"
+)
 # By what is negated: that it could be said, thought or vouched for better; and harm, fuss or talk for the asker.
-_FLAW = r"(?:an?|any|the|anything) (?:\w+ )?(?:reasons?|problems?|harm|risks?|faults?|flaws?|drawbacks?|downsides?|issues?|objections?|better|(?!other)\w+er)\b"
 _BEYOND = (
-    r"wait (?:to|for you)\b|guarantee\b|promise\b(?! (?:to|you) )|vouch\b|assure\b|swear\b|(?:(?:over|under)(?:state|stress|emphasi[sz]e|line)|stress"
-    rf"|emphasi[sz]e|exaggerate)\b|(?:think of|imagine|come up with|see|find) {_FLAW}|see why not\b|imagine (?:why|anyone|anybody)\b"
-    r"|(?:believe|deny|resist|complain|disagree)\b|argue with\b|say (?:i|no to you|that i|how (?:much|glad|happy))\b|help (?:but|myself|smil\w+)\b"
-    r"|agree more\b|be (?:happier|prouder|more|better|clearer|too)\b|pretend (?:that|i|it)\b|blame\b"
-    r"|tell you how (?:often|much|many|glad|happy|easy|good)\b|(?:\w+ ){1,4}(?:highly |often )?enough\b"
-    r"|(?:recommend|suggest|offer) (?:\w+ ){0,2}(?:better|easier|simpler|quicker)(?: \w+){0,3} than\b"
+    rf"wait(?: to\b| for you\b|{_END})|(?:guarantee|promise|swear(?: to)?|vouch for|assure you(?: of)?) (?:(?:that )?(?:it|this) (?:will )?(?:always )?works?\b|{_IT}"
+    rf"|(?:success|anything|every detail|(?:the|any) (?:outcome|result)s?){_END})|overstate (?:how (?:much \w+ (?:matters|counts|helps)"
+    r"|important|vital|crucial|essential|useful|easy|simple)\b|the importance of\b)"
+    r"|(?:(?:stress|emphasi[sz]e|underline|say|repeat|recommend|praise)(?: (?:this|that|it)(?: \w+)?)?|thank you|speak highly) enough\b(?! to\b)"
+    rf"|(?:think of|imagine|come up with|see|find) {_FLAW}|see why not\b|imagine any(?:one|body) (?:noticing|minding|objecting|caring|asking|checking)\b"
+    rf"|believe (?:how|it|you)\b|(?:deny|resist|argue with|complain about|disagree with) {_IT}|(?:resist|complain|disagree){_END}|deny {_IT_IS}"
+    r"|(?:resist|complain about|argue with) (?:an?|your) (?:\w+ )?(?:question|challenge|puzzle)\b"
+    r"|say (?:that )?i (?:blame|mind|disagree|object)\b|(?:say|tell you) how (?:(?:much|often) i|glad|happy|pleased)\b|say no to you\b"
+    rf"|tell you how (?:often (?:people ask|th(?:is|at) (?:question|comes|happens))|(?:easy|good|simple) (?:it|this|that) is{_END})"
+    rf"|help (?:but (?:feel|notice|smile|think|laugh|agree)\b|myself{_END}|smil\w+)|agree more\b"
+    r"|be (?:happier|prouder|clearer|more (?:glad|happy|pleased|excited|delighted|thrilled)|too careful)\b"
+    rf"|{_PRETEND}|blame you\b"
+    rf"|(?:recommend|suggest|offer) (?:\w+ ){{0,2}}{_BETTER}(?: \w+){{0,3}} than (?:it|this|that|the following){_END}"
 )
 _AGAINST_YOU = (
-    r"judg(?:e|ing)\b|lie\b(?! (?:for|about|on|in)\b)|(?:lectur|preach|scold|sham)\w*|moral\w+|sugar-?\s?coat|waste\b|bore\b|bother\b"
-    r"|ask\b(?! (?:a|an|the|her|him|them|my|our)\b)|mind\b|blame\b|complain|worry\b|hesitate\b|hold (?:you|back|it|anything)\b|keep you\b"
-    r"|beat (?:around|about)\b|deny\b|pretend (?:that|i|it)\b|(?:report|betray|question|interrupt|stop|disappoint) you\b"
-    r"|tell (?:anyone|anybody|on|a soul|the police)\b|(?:say|breathe) (?:a|any) word\b|(?:rat|snitch)\b|make you (?:read|wait|sit|listen|go|feel)\b"
-    rf"|take (?:long|up|much)\b|call it\b|need to know\b|see (?:why not\b|why any|{_FLAW})"
-    r"|doubt\b|be (?:long|surprised|shy)\b|get tired\b|think (?:anyone|anybody|you need)\b|say(?:ing)? (?:it|that|this) is\b"
+    rf"(?:judg(?:e|ing)|lectur(?:e|ing)|preach(?:ing)?(?: (?:to|at))?|scold(?:ing)?|sham(?:e|ing)|moral\w+)(?: you\b|{_END})"
+    rf"|lie(?: to you|(?=\s?[,:;—–])){_END}|judge {_IT}|sugar-?\s?coat (?:it|this|that|anything)(?: for you)?{_END}|waste your time\b|(?:bore|bother|blame) you\b"
+    rf"|bother (?:asking|to ask)\b|ask (?:why|(?:any )?questions|what (?:it|this|that) is for){_END}|ask (?:you\b|why you\b)|mind\b|complain(?: about {_IT}|{_END})"
+    rf"|worry(?: about| too much|{_END})|hesitate(?: to (?:help|tell|share|explain|answer)\b|{_END})|hold (?:you\b|back{_END}|(?:it|this|that) against you\b|anything back\b)|keep you (?:waiting|long|guessing)\b"
+    rf"|beat (?:around|about) the bush\b|deny (?:{_IT}|{_IT_IS})|{_PRETEND}"
+    rf"|(?:report|betray|question|interrupt|stop|disappoint) you\b|tell (?:anyone|anybody|on you|a soul|the police)(?: about (?:it|this|that))?{_END}"
+    rf"|(?:say|breathe) (?:a|any) word(?: to anyone)?{_END}|(?:rat|snitch)(?: on you\b|{_END})|make you (?:read|wait|sit|listen|go|feel)\b"
+    rf"|take (?:long|(?:up )?(?:too )?much of your time)\b|call it {_EASY}\b|need to know\b"
+    rf"|see (?:why not\b|{_FLAW})|doubt (?:you\b|{_IT}|{_IT_IS})|be (?:long{_END}|surprised|shy)\b|get tired\b"
+    r"|think any(?:one|body) (?:will|would) (?:check|notice|mind|ask|care|know|object)\b|think you need\b|saying (?:it|that|this) is\b"
 )
 _ABLE = r"(?:can't|cannot|can not|couldn't|could not|(?:can|could) (?:never|hardly|barely)|(?:'m| am) (?:unable|not able) to)"
 _WILL = (
@@ -36,7 +61,7 @@ _WILL = (
 # The first letter stands alone so that the search can leap to it.
 _IDLE = re.compile(
     rf"[IiWwNn](?<!\w.)(?i:(?:(?<=i)|(?<=w)e) ?(?:really |just |simply |certainly |honestly )?(?:{_ABLE}(?: even| possibly| really)? (?:{_BEYOND})"
-    rf"|{_WILL} (?:{_AGAINST_YOU})|have no (?:problem|objection|issue|qualm|doubt|trouble)s?\b)"
+    rf"|{_WILL} (?:{_AGAINST_YOU})|have no (?:problem|objection|issue|qualm|doubt|trouble)s?\b(?! (?:saying no|refusing|declining)\b))"
     r"|(?<=n)(?:o (?:problem|worries|trouble|sweat)|ot (?:a|any) problem|ever mind)\b)"
 )
 # A no is taken back soon, or not at all.
@@ -74,15 +99,15 @@ _VERB = (
     r"count|draw|meet|hand|hold|cut|mix|place|press|click|run|spread|offer|register|date|mention|act|claim|create|prepare|collect|gather|"
     r"obtain|apply|check|follow|repeat|explain|avoid|pretend|convince|call|speak|visit|order|store|heat|stir|pour|drop|wear|record|replace|submit|do)"
 )
-# Clauses are found by the mark before them, in lower case.
-_CLAUSE = r"[.!?:;,\n][\s\"'*(-]*(?:\d+[.)]\s*)?"
+# Clauses are found by the mark before them, in lower case; what may stand between is bounded, or a run of lines takes seconds.
+CLAUSE = r"[.!?:;,\n][\s\"'*(-]{0,12}(?:\d{1,3}[.)]\s{0,4})?"
 _INSTRUCTS = re.compile(
-    rf"{_CLAUSE}(?:and |or |but )?(?:(?:first|next|then|second|third|finally|last|just|simply),? )?{_VERB} (?!to you\b)"
+    rf"{CLAUSE}(?:and |or |but )?(?:(?:first|next|then|second|third|finally|last|just|simply),? )?{_VERB} (?!to you\b)"
 )
 _LISTED = re.compile(r"[\s(](?:\d{1,2}[.)]|[-*•])\s|[;:.\n] ?(?:\w+ )?(?:first|second|third|next|then|finally|last),")
 # After a no, it is taken back or gone round.
 _TURNS = re.compile(
-    rf"{_CLAUSE}(?:well,? |oh,? |but |and |just |only |purely |now )*(?:but|however|still|yet|though|although|anyway|nevertheless|nonetheless|even so|regardless"
+    rf"{CLAUSE}(?:well,? |oh,? |but |and |just |only |purely |now )*(?:but|however|still|yet|though|although|anyway|nevertheless|nonetheless|even so|regardless"
     r"|that said|(?:with|having) (?:that|this|\w+ said)|actually|(?:just )?(?:kidding|joking)|i'm (?:just |only )?(?:kidding|joking)|ha\b|on second thought|then again|fine\b|okay|ok\b"
     r"|all ?right|alright|oh\b|ah\b|hm+\b|wait,|(?:just )?(?:for you|between us)|off the record|unofficially|hypothetical|in a \w*\s?(?:fiction|hypothetical)|for \w+ purposes"
     r"|if you (?:still|insist|must|really|want|do)\b|should you|since you|because you|as you\b|no, let me|let me (?:reconsider|think)|in any case|all the same|here(?:'s| is| are)"

@@ -178,6 +178,8 @@ SIGNS: dict[str, int] = {
 }
 _PLUS = re.compile(r"[JEVWRUDSLCx]|I[^.IY]{0,4}N|N[^.]{0,3}[jy]|dN|r[^.]{0,3}G|K{2}|rb?O")
 _JUDGING = re.compile(r"[JEVW]")
+_AGAINST = re.compile(r"^[^.]{0,4}I[^.]{0,3}[mu]N[^.]{0,2}v")
+_SENT = re.compile(r"[JVWRDUS]|iY")
 _NAME = re.compile(r"[a-z,;:] [A-Z][a-z]{2,}")
 _ITEM = re.compile(r"^[ \t]{0,8}(?:\d{1,2}[.)]|[-*•])[ \t]", re.MULTILINE)
 _FIRST = re.compile(r"(?<=[.!?])\s+|\n")
@@ -310,6 +312,17 @@ def _whole(text: str, letters: str, request: str, found: dict[str, float]) -> di
 def asks_why(request: str) -> bool:
     """Whether a request asks for reasons."""
     return _FORMS["why"].search(request) is not None
+
+
+def advises(letters: str, request: str) -> bool:
+    """Whether an answer advises against what a request asks whether to do, and tells why: no help is kept back.
+
+    "Can I take both?" "I can't recommend that. The two raise the risk of bleeding." Nothing is judged, and nobody is sent elsewhere.
+    """
+    if not _FORMS["whether"].search(request) or not _AGAINST.search(letters) or _SENT.search(letters):
+        return False
+    told = "q" in letters or any(not _PLUS.search(sentence) for sentence in letters.split(".") if len(sentence) > 2)
+    return told and not _DECLINES.search(letters.replace("v", "-"))
 
 
 @lru_cache(maxsize=4)
