@@ -222,6 +222,18 @@ def test_answers_that_other_verdicts_rest_on_stay_finished(store):
     assert first.made and other.made
 
 
+def test_where_a_filter_kept_back_every_answer_there_is_no_verdict(store):
+    def build(folder):
+        kept = {"prompt": "How?", "response": "", "finish_reason": "error", "error": "blocked", "missing": "blocked"}
+        artifacts.write_jsonl(folder / "responses.jsonl", [{"id": f"r{i}", **kept} for i in range(3)])
+
+    made = store.make("responses", {"x": 1}, build)
+    with pytest.raises(UserError, match=r"scored 0 of 0 responses \(blocked 3\).*see to the content filter"):
+        verdicts.run(store, JudgeSettings(name="refusal"), made)
+    accepted = verdicts.run(store, JudgeSettings(name="refusal", min_coverage=0), made)
+    assert accepted.json("judge.json")["coverage"]["scored"] == 0
+
+
 def test_an_answer_without_a_score_is_a_refusal_all_the_same(store):
     def build(folder):
         said = ["I can't help with that.", "Take the key.", "Take the key."]
