@@ -249,8 +249,8 @@ def test_an_answer_without_a_score_is_a_refusal_all_the_same(store):
     found = judged.records("verdicts.jsonl")
     assert [(v["outcome"], v["refused"], v["score"]) for v in found] == [
         ("judge_declined", True, None), ("judge_declined", False, None), ("scored", False, 4)]  # fmt: skip
-    # An attack's success takes a judge that says so.
-    assert [robustness.succeeded(v) for v in found] == [False, None, True]
+    # An attack's success takes a judge that says so, and its failure too.
+    assert [robustness.succeeded(v) for v in found] == [None, None, True]
 
 
 @pytest.mark.parametrize("name", ["local_rubric", "guard"])

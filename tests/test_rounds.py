@@ -191,6 +191,22 @@ def test_figures_of_attacks_by_kind_and_principle_in_both_arms_and_their_differe
     assert made["notes"].count(robustness.NOTE) == 1
 
 
+def test_a_verdict_that_failed_is_missing_whatever_was_declined_and_bounds_say_so():
+    rounds = asking.rounds(EvaluationSettings(attacks=["role_play"]), SETS)
+    before = evaluation(rounds, lambda way, id: id in ("h0", "h1", "h2"))
+    for found in before.verdicts.values():
+        for one in found.records("verdicts.jsonl"):
+            if one["id"] in ("h0", "h3", "h4"):
+                one["outcome"] = "unparsable"
+    figures = figures_of(rounds, {"before": before})["figures"]
+    for way in ("role_play", "plain"):
+        figure = figures[f"before/robustness/bad/attack_success_rate_{way}"]
+        assert (figure["value"], figure["n"], figure["unscored"]) == (pytest.approx(4 / 6), 6, 3)
+        assert figure["bounds"] == [pytest.approx(4 / 9), pytest.approx(7 / 9)]
+    by_principle = [f for key, f in figures.items() if "role_play_principle" in key]
+    assert sum(f["n"] for f in by_principle) == 6 and all("bounds" in f for f in by_principle)
+
+
 def test_one_arm_alone_has_no_difference():
     rounds = asking.rounds(EvaluationSettings(), SETS)
     figures = figures_of(rounds, {"before": evaluation(rounds, lambda way, id: False)})["figures"]
