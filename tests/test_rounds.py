@@ -109,6 +109,13 @@ def test_the_way_decides_the_artifact_and_a_plain_one_does_not_depend_on_attacks
     assert ids(attacks=[])["bad"] == before["bad"]
 
 
+def test_how_answers_are_parted_decides_the_artifact(reference, monkeypatch):
+    (asked, *_), e = asking.rounds(EvaluationSettings(), SETS), EvaluationSettings()
+    before = responses.made_from(e, asked, Arm(reference))
+    monkeypatch.setattr(prompts, "PARTED", 10**6)
+    assert responses.made_from(e, asked, Arm(reference)) != before
+
+
 def test_a_response_knows_the_request_and_what_was_asked_in_its_place(store, reference):
     e = EvaluationSettings(attacks=["role_play", "prefill"], max_new_tokens=4, attack_limit=3)
     plain, _, _, played, begun, _ = asking.rounds(e, SETS)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import artifacts, progress
+from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.attacks.rounds import Round
 from medsafe_train.config import EvaluationSettings, UserError
@@ -30,7 +30,7 @@ def made_from(settings: EvaluationSettings, asked: Round, arm: Arm | Served) -> 
         "set": asked.name,
         **arm.made_from(),
         "max_new_tokens": settings.max_new_tokens,
-        **({"batch_tokens": settings.batch_tokens} if isinstance(arm, Arm) else {}),
+        **({"batch_tokens": settings.batch_tokens, "parted": prompts.PARTED} if isinstance(arm, Arm) else {}),
         **asked.made_from(),
     }
 
