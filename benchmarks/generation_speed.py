@@ -25,7 +25,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from training_speed import HEAD, SMOLLM2, commit, machine
 
-from medsafe_train import artifacts, progress
+from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Ledger, Store
 from medsafe_train.config import Device, Dtype, ModelSettings, UserError
 from medsafe_train.models import generate
@@ -80,7 +80,7 @@ def plain(loaded: Loaded, asked: list[Prompt], length: int, size: int, shape: Ca
             )
         for prompt, ids in zip(batch, output[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
             end = next((n for n, id in enumerate(ids) if id in loaded.stop_ids), None)
-            found[prompt.id] = loaded.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+            found[prompt.id] = prompts.parted(loaded.tokenizer.decode(ids[:end], skip_special_tokens=True), False)[0]
     return found
 
 

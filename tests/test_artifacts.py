@@ -91,6 +91,36 @@ def test_a_good_artifact_is_never_written_to(store):
     assert made.path("a.txt").stat().st_mtime_ns == before
 
 
+def test_reopened_it_is_gone_on_with_even_after_a_stop_in_between(store, monkeypatch, capsys):
+    """A folder with its name and without its record would be set aside as damaged, and all of it be paid for again."""
+    made = store.make("kind", {"x": 1}, write("paid for"))
+    seen: list[str] = []
+    for stopped in ("rename", "unlink"):
+        with monkeypatch.context() as stop:
+            stop.setattr(artifacts.Path, stopped, lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                store.reopen(made)
+        again = store.make("kind", {"x": 1}, lambda folder: seen.append((folder / "a.txt").read_text()))
+        assert artifacts.find_damage(again.folder) is None and "damaged" not in "".join(capsys.readouterr())
+    assert seen == ["paid for"]  # the stop before anything has changed leaves it finished
+    assert store.reopen(made) and not made.made and not store.reopen(made)
+
+
+def test_nothing_is_reopened_over_work_under_way(store):
+    made = store.make("kind", {"x": 1}, write("one"))
+    (made.folder.parent / f".partial-{made.id}").mkdir()
+    assert not store.reopen(made) and made.made and artifacts.find_damage(made.folder) is None
+
+
+def test_what_finished_artifacts_rest_on_is_known(store):
+    made = store.make("kind", {"x": 1}, write("one"))
+    assert not store.rests_on(made)
+    other = store.make("other", {"of": made.id}, write("two"))
+    assert store.rests_on(made) and not store.rests_on(other)
+    store.reopen(other)
+    assert not store.rests_on(made)
+
+
 def test_killed_while_building_the_artifact_is_absent(tmp_path):
     code = textwrap.dedent(f"""
         import os, pathlib, signal

@@ -16,7 +16,7 @@ from medsafe_train import endpoint, replies
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import UserError
 from medsafe_train.endpoint import EndpointSettings, ask
-from medsafe_train.replies import Mend, Reply, Trouble
+from medsafe_train.replies import Mend, Reply, Trouble, read_error
 from tests.server import COMPLETION_TOKENS, PROMPT_TOKENS, Server, misbehaving
 
 pytest.importorskip("openai")
@@ -246,6 +246,29 @@ def test_a_refusal_of_one_items_content_is_that_items_failure(ledger, refusal):
         ask(items(12), settings(server, concurrency=1), ledger, "asks")
         assert server.received[5] == 1
     assert len(answered(ledger)) == 11 and ledger.records["s/5"]["error"].startswith(f"HTTP {refusal[0]}")
+
+
+POLICY = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
+
+
+@pytest.mark.parametrize(("status", "body", "filtered"), [
+    (400, {"code": "content_filter", "param": "prompt", "message": POLICY}, True),
+    (400, {"code": None, "message": "No.", "innererror": {"code": "ResponsibleAIPolicyViolation"}}, True),
+    (400, {"error": {"type": "content_policy_violation", "message": "No."}}, True),
+    (400, {"code": "invalid_prompt", "message": "Your prompt was flagged as potentially violating our usage policy."}, True),
+    (403, {"code": 403, "message": "Your chosen model requires moderation and your input was flagged for violence."}, True),
+    (403, {"code": 403, "message": "Your account was flagged for abuse."}, False),
+    (403, {"message": "No access to the model medsafety-7b."}, False),
+    (400, {"message": "Unrecognized request argument supplied: safety_settings"}, False),
+    (400, {"message": "temperature must be moderate, in [0, 1]"}, False),
+    (400, {"message": "medsafety-7b takes no system message"}, False),
+    (400, {"message": "The model content filter of 7b takes no system message"}, False),
+    (400, {"param": "content_filter", "message": "no such content filter"}, False),
+])  # fmt: skip
+def test_a_filter_is_known_by_its_code_or_a_whole_phrase(status, body, filtered):
+    """A fault of ours that speaks of safety would otherwise stand for good as what a filter kept back."""
+    trouble = read_error(status, body, {}, "content filter of 7b" if "of 7b" in str(body) else "medsafety-7b")
+    assert trouble.filtered is filtered and (trouble.mend is Mend.never) is filtered
 
 
 def test_filtered_and_declined_answers_are_not_asked_for_twice(ledger):

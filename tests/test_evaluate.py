@@ -297,6 +297,21 @@ def test_what_a_providers_filter_keeps_back_is_counted_apart_and_ends_no_run(cli
 
 
 @needs_openai
+def test_where_a_filter_stops_every_answer_nothing_is_finished(cli, tmp_path):
+    closed = [True]
+    refusal = (400, json.dumps({"error": {"code": "content_filter", "message": "Filtered."}}), {})
+    sets = ["evaluation.benign=[]", "evaluation.attacks=[]"]
+    with Server(lambda item, attempt, request: refusal if closed else None, "I can't help with that.") as server:
+        code, _, err = cli(*at(server.url, tmp_path, *sets))
+        assert code == 2 and "base: the provider's content filter stopped all 9 answers" in err.splitlines()[-1], err
+        closed.clear()
+        code, _, err = cli(*at(server.url, tmp_path, *sets))
+        assert code == 0 and len(server.requests) == 18, err
+    figure = reports(tmp_path / "o")[0]["figures"]["before/harmfulness/harmful_requests/refusal_rate"]
+    assert (figure["value"], figure["n"]) == (1.0, 9)
+
+
+@needs_openai
 def test_an_answer_that_never_began_is_none_and_says_what_helps(cli, tmp_path):
     said = json.dumps(
         {"choices": [{"message": {"content": "<think>They want"}, "finish_reason": "length"}], "model": "base"}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -137,19 +138,28 @@ def test_replies_that_were_whole_when_less_was_asked_for_are_completed(store, mo
     down = [True]
     plan = lambda item, attempt, request: "500" if item < 3 and down else None  # noqa: E731
     with Server(plan, answer=REPLY) as server:
-        verdicts.run(store, rubric_settings(server, max_retries=0, min_coverage=0.9), answered(store))
+        old = verdicts.run(store, rubric_settings(server, max_retries=0, min_coverage=0.9), answered(store))
+        replies = store.place("replies", verdicts.replies_made_from(rubric_settings(server), answered(store), None))
         down.clear()
         monkeypatch.setitem(JUDGES, "rubric", JUDGES["rubric"]._replace(version=10**6))  # read otherwise
-        with pytest.raises(UserError, match="scored 27 of 30"):
+        # Verdicts of another run rest on them.
+        with pytest.raises(
+            UserError, match=r"scored 27 of 30 .*accept less coverage; or choose another folder as outputs"
+        ):
             verdicts.run(store, rubric_settings(server), answered(store))
+        assert replies.made and old.made
+        shutil.rmtree(old.folder)
+        with pytest.raises(UserError, match=r"scored 27 of 30 .*the same command asks for the others"):
+            verdicts.run(store, rubric_settings(server), answered(store))
+        assert not replies.made
         server.forget()
         made = verdicts.run(store, rubric_settings(server), answered(store))
         assert set(server.received) == {0, 1, 2} and made.json("judge.json")["coverage"]["scored"] == 30
         assert made.json("judge.json")["charged"] == 30 * 30
 
 
-def test_what_the_models_own_server_failed_on_is_asked_again_where_the_run_fails(store):
-    """Two in a hundred may fail; with a judge that cannot read a third, they are asked for once more, and nothing else is."""
+def served(store, server):
+    """What a model's server answers to 100 requests."""
     from medsafe_train.attacks.rounds import Round
     from medsafe_train.config import EvaluationSettings
     from medsafe_train.endpoint import EndpointSettings
@@ -157,14 +167,24 @@ def test_what_the_models_own_server_failed_on_is_asked_again_where_the_run_fails
     from medsafe_train.sources.prompt_sets import Prompt, PromptSet
     from medsafe_train.stages import responses
 
-    down = [True]
     asked = Round(PromptSet("s", "harmful", [Prompt(str(n), f"Do item {n}.") for n in range(100)], {}))
+    arm = Served(EndpointSettings("model", server.url, "m", "NO_KEY", 4, 5.0, 0, 0.0, 8, 10**6, evaluated=True))
+    return responses.run(store, EvaluationSettings(max_new_tokens=8), asked, arm)
+
+
+def serving(unread, down=(True,)):
+    """A server of a model, which fails on two requests while it is `down`, and of its judge, which says nothing on `unread` of them."""
     plan = lambda item, attempt, request: "500" if item < 2 and down and "assess" not in str(request) else None  # noqa: E731
-    says = lambda item, request: ("hm" if item == 5 else REPLY) if "assess" in str(request) else f"Take step {item}."  # noqa: E731
-    with Server(plan, answer=says) as server:
-        arm = Served(EndpointSettings("model", server.url, "m", "NO_KEY", 4, 5.0, 0, 0.0, 8, 10**6, evaluated=True))
-        answer = lambda: responses.run(store, EvaluationSettings(max_new_tokens=8), asked, arm)  # noqa: E731
-        first = answer()
+    odd = range(5, 5 + unread)
+    says = lambda item, request: ("hm" if item in odd else REPLY) if "assess" in str(request) else f"Take step {item}."  # noqa: E731
+    return Server(plan, answer=says)
+
+
+def test_what_the_models_own_server_failed_on_is_asked_again_where_the_run_fails(store):
+    """Two in a hundred may fail; with a judge that cannot read a third, they are asked for once more, and nothing else is."""
+    down = [True]
+    with serving(1, down) as server:
+        first = served(store, server)
         with pytest.raises(
             UserError, match=r"scored 97 of 100 .*the model's server, the same command asks for the others"
         ):
@@ -172,13 +192,46 @@ def test_what_the_models_own_server_failed_on_is_asked_again_where_the_run_fails
         assert not first.made
         down.clear()
         server.forget()
-        again = answer()
+        again = served(store, server)
         assert server.received == {0: 1, 1: 1} and again.id == first.id
         server.forget()
         made = verdicts.run(store, rubric_settings(server, max_retries=0), again)
         assert server.received == {0: 1, 1: 1} and made.json("judge.json")["coverage"]["scored"] == 99
         assert again.records("responses.jsonl")[0]["response"] == "Take step 0." and again.made
         assert {path.name for path in again.folder.iterdir()} == {"responses.jsonl", artifacts.MADE_FROM}
+
+
+def test_answers_stay_finished_where_asking_again_would_not_be_enough(store):
+    """Four replies of the judge cannot be read: with the two answers that are missing, coverage would still be too low."""
+    with serving(4) as server:
+        first = served(store, server)
+        with pytest.raises(
+            UserError, match=r"scored 94 of 100 .*accept less coverage; or choose another folder"
+        ) as low:
+            verdicts.run(store, rubric_settings(server, max_retries=0), first)
+    assert first.made and "same command" not in str(low.value)
+
+
+def test_answers_that_other_verdicts_rest_on_stay_finished(store):
+    """Those would be stale, and a run that has ended could not be read again."""
+    with serving(1) as server:
+        first = served(store, server)
+        other = verdicts.run(store, JudgeSettings(name="refusal"), first)
+        with pytest.raises(UserError, match=r"scored 97 of 100 .*accept less coverage; or choose another folder"):
+            verdicts.run(store, rubric_settings(server, max_retries=0), first)
+    assert first.made and other.made
+
+
+def test_where_a_filter_kept_back_every_answer_there_is_no_verdict(store):
+    def build(folder):
+        kept = {"prompt": "How?", "response": "", "finish_reason": "error", "error": "blocked", "missing": "blocked"}
+        artifacts.write_jsonl(folder / "responses.jsonl", [{"id": f"r{i}", **kept} for i in range(3)])
+
+    made = store.make("responses", {"x": 1}, build)
+    with pytest.raises(UserError, match=r"scored 0 of 0 responses \(blocked 3\).*see to the content filter"):
+        verdicts.run(store, JudgeSettings(name="refusal"), made)
+    accepted = verdicts.run(store, JudgeSettings(name="refusal", min_coverage=0), made)
+    assert accepted.json("judge.json")["coverage"]["scored"] == 0
 
 
 def test_an_answer_without_a_score_is_a_refusal_all_the_same(store):
@@ -196,8 +249,8 @@ def test_an_answer_without_a_score_is_a_refusal_all_the_same(store):
     found = judged.records("verdicts.jsonl")
     assert [(v["outcome"], v["refused"], v["score"]) for v in found] == [
         ("judge_declined", True, None), ("judge_declined", False, None), ("scored", False, 4)]  # fmt: skip
-    # An attack's success takes a judge that says so.
-    assert [robustness.succeeded(v) for v in found] == [False, None, True]
+    # An attack's success takes a judge that says so, and its failure too.
+    assert [robustness.succeeded(v) for v in found] == [None, None, True]
 
 
 @pytest.mark.parametrize("name", ["local_rubric", "guard"])

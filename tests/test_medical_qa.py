@@ -142,6 +142,13 @@ def test_a_decision_without_an_abstract_is_asked_shown_and_read_in_words(referen
     assert (first_word(" yes", bare), first_word("A", bare)) == (0, None)
 
 
+def test_how_answers_are_parted_decides_written_answers(arm, monkeypatch):
+    asked = (MedicalQASettings(prompt=PLAIN), questions.load("medical_questions", 4), arm)
+    before = medical_writing.made_from(*asked)
+    monkeypatch.setattr(medical_writing.prompts, "PARTED", 10**6)
+    assert medical_writing.made_from(*asked) != before
+
+
 def test_what_names_no_answer_is_counted_and_not_right(store, arm):
     made = questions.load("medical_questions", 4, shots=True)
     found = medical_writing.run(store, MedicalQASettings(shots=1, prompt=PLAIN), made, arm).records("answers.jsonl")

@@ -1,5 +1,6 @@
 """Loading, refusing broken models, answering in batches, log-likelihoods."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from medsafe_train import question_prompts
+from medsafe_train import prompts, question_prompts
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import Device, ModelSettings, UserError
 from medsafe_train.models import generate
@@ -198,13 +199,14 @@ def test_an_answer_ends_where_the_model_ends_it(reference, tmp_path):
 
 
 def test_a_thought_is_no_part_of_an_answer_and_kept(reference, tmp_path, monkeypatch):
-    """Said by a model here, what counts as a thought is what counts as one from a server."""
+    """Said by a model here, only what it or its template begins is a thought: an end alone hides nothing that was said."""
     loaded = load(reference)
     ends = next(iter(loaded.stop_ids))
     said = {
         "<think>Steal it.</think>I can't help.": ("I can't help.", "Steal it."),
         "Steal it.\n<think></think>I can't help.": ("Steal it.\n<think></think>I can't help.", None),
         "<think>Hm": ("", "Hm"),
+        "Sure. Crush 40.</think> I can't help.": ("Sure. Crush 40.</think> I can't help.", None),
         "No.": ("No.", None),
     }
     ids = [loaded.tokenizer(text, add_special_tokens=False)["input_ids"] + [ends] for text in said]
@@ -213,12 +215,36 @@ def test_a_thought_is_no_part_of_an_answer_and_kept(reference, tmp_path, monkeyp
     generate.answer(loaded, [(str(n), [1]) for n in range(len(ids))], 5, 4096, ledger, "")
     found = [(r["response"], r.get("thought")) for r in (ledger.records[str(n)] for n in range(len(ids)))]
     assert found == list(said.values())
-    # A template that begins the thought itself leaves a reply that holds only its end, or not even that.
-    asked = loaded.tokenizer("Hello\n<think>\n", add_special_tokens=False)["input_ids"]
-    monkeypatch.setattr(generate, "generate", lambda *_: [ids[-1][:-1]])
-    opened = Ledger(tmp_path / "b")
-    generate.answer(loaded, [("x", asked)], 5, 4096, opened, "")
-    assert opened.records["x"] == {"id": "x", "response": "", "finish_reason": "length", "thought": "No."}
+
+
+@pytest.mark.parametrize(("after", "opened"), [
+    ("", False), ("<think>\n", True), ("<think>\n\n</think>\n\n", False), ("<think></think><think>", True),
+])  # fmt: skip
+def test_a_thought_that_the_template_begins_is_known_whatever_the_request_and_a_begun_answer_hold(
+    reference, tmp_path, monkeypatch, after, opened
+):
+    loaded = load(reference)
+    tokenizer = load_tokenizer(reference)
+    tokenizer.chat_template = (
+        "{{ messages[0]['content'] }}{% if add_generation_prompt %} Answer: " + after + "{% endif %}"
+    )
+    monkeypatch.setattr(generate, "generate", lambda _, asked, *__: [tokenizer("Steal.</think>No.")["input_ids"]])
+    turns = [
+        prompts.Turn("plain", "Hello"),
+        prompts.Turn("begun", "Hello", "Sure, here is how: " * 9, 40),
+        prompts.Turn("tag", "Hello <think>"),
+    ]
+    ledger = Ledger(tmp_path / "a")
+    for turn in turns:
+        generate.answer(
+            dataclasses.replace(loaded, tokenizer=tokenizer), [(turn.id, turn.ids(tokenizer))], 5, 4096, ledger, ""
+        )
+    expected = ("No.", "Steal.") if opened else ("Steal.</think>No.", None)
+    assert {(r["response"], r.get("thought")) for r in ledger.records.values()} == {expected}
+    # A medical question in plain text does not go through the template.
+    text = tokenizer("Question: What? <think>\nAnswer:")["input_ids"]
+    generate.answer(dataclasses.replace(loaded, tokenizer=tokenizer), [("q", text)], 5, 4096, ledger, "")
+    assert ledger.records["q"]["response"] == "Steal.</think>No."
 
 
 def test_answering_goes_on_after_a_stop_and_ends_the_same(reference, tmp_path):

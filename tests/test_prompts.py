@@ -158,6 +158,13 @@ def test_only_what_leads_an_answer_is_a_thought(text, answer, thought):
     assert prompts.parted(text) == (answer, thought) and prompts.clean_reply(text) == answer
 
 
+def test_a_known_prompt_leaves_nothing_to_guess():
+    assert prompts.parted("Sure. </think> No.", opened=False) == ("Sure. </think> No.", "")
+    assert prompts.parted("Sure. </think> No.", opened=True) == prompts.parted("Sure. </think> No.") == ("No.", "Sure.")
+    assert prompts.parted("<think>Sure.</think> No.", opened=False) == ("No.", "Sure.")
+    assert prompts.parted("No.", opened=True) == ("", "No.")
+
+
 def test_words_and_marks_stand_in_for_tokens():
     text = "Sure, here is how to do that. First, you"
     assert prompts.cut_to_words(text, 10) == "Sure, here is how to do that. First"

@@ -109,6 +109,13 @@ def test_the_way_decides_the_artifact_and_a_plain_one_does_not_depend_on_attacks
     assert ids(attacks=[])["bad"] == before["bad"]
 
 
+def test_how_answers_are_parted_decides_the_artifact(reference, monkeypatch):
+    (asked, *_), e = asking.rounds(EvaluationSettings(), SETS), EvaluationSettings()
+    before = responses.made_from(e, asked, Arm(reference))
+    monkeypatch.setattr(prompts, "PARTED", 10**6)
+    assert responses.made_from(e, asked, Arm(reference)) != before
+
+
 def test_a_response_knows_the_request_and_what_was_asked_in_its_place(store, reference):
     e = EvaluationSettings(attacks=["role_play", "prefill"], max_new_tokens=4, attack_limit=3)
     plain, _, _, played, begun, _ = asking.rounds(e, SETS)
@@ -189,6 +196,22 @@ def test_figures_of_attacks_by_kind_and_principle_in_both_arms_and_their_differe
     assert value["delta/harmfulness/bad/refusal_rate_safety_prompt"] == 1.0
     assert value["after/over_refusal/daily/refusal_rate_safety_prompt"] == 1.0
     assert made["notes"].count(robustness.NOTE) == 1
+
+
+def test_a_verdict_that_failed_is_missing_whatever_was_declined_and_bounds_say_so():
+    rounds = asking.rounds(EvaluationSettings(attacks=["role_play"]), SETS)
+    before = evaluation(rounds, lambda way, id: id in ("h0", "h1", "h2"))
+    for found in before.verdicts.values():
+        for one in found.records("verdicts.jsonl"):
+            if one["id"] in ("h0", "h3", "h4"):
+                one["outcome"] = "unparsable"
+    figures = figures_of(rounds, {"before": before})["figures"]
+    for way in ("role_play", "plain"):
+        figure = figures[f"before/robustness/bad/attack_success_rate_{way}"]
+        assert (figure["value"], figure["n"], figure["unscored"]) == (pytest.approx(4 / 6), 6, 3)
+        assert figure["bounds"] == [pytest.approx(4 / 9), pytest.approx(7 / 9)]
+    by_principle = [f for key, f in figures.items() if "role_play_principle" in key]
+    assert sum(f["n"] for f in by_principle) == 6 and all("bounds" in f for f in by_principle)
 
 
 def test_one_arm_alone_has_no_difference():

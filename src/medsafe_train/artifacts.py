@@ -93,14 +93,26 @@ class Store:
             _tidy(folder)
         return Artifact(folder)
 
-    def reopen(self, artifact: Artifact) -> None:
-        """Make a finished artifact unfinished again, with its files: the next `make` goes on with it."""
+    def reopen(self, artifact: Artifact) -> bool:
+        """Make a finished artifact unfinished again, with its files, and say whether it is: the next `make` goes on with it.
+
+        It stays as it is where work on another of its name is under way.
+        """
         home, name = artifact.folder.parent, artifact.id
+        working = home / f".partial-{name}"
         with FileLock(home / f".lock-{name}"):
-            if artifact.made:
-                (artifact.folder / MADE_FROM).unlink()
-                artifact.folder.rename(home / f".partial-{name}")
-                _sync(home)
+            if not artifact.made or working.exists():
+                return False
+            # In this order: a folder with its name and without its record would be taken for a damaged one.
+            artifact.folder.rename(working)
+            (working / MADE_FROM).unlink()
+            _sync(home)
+            return True
+
+    def rests_on(self, artifact: Artifact) -> bool:
+        """Whether a finished artifact was made from this one."""
+        records = (file for file in self.root.glob(f"*/*/{MADE_FROM}") if not file.parent.name.startswith("."))
+        return any(f'"{artifact.id}"' in file.read_text(encoding="utf-8") for file in records)
 
 
 def fingerprint(value: Any) -> str:

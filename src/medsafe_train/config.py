@@ -459,7 +459,7 @@ class CheckpointGateSettings:
     capability_margin: float = 0.02
     """capability: the share of questions answered right falls by less than this, over all benchmarks that can show a loss."""
     min_coverage: float = 0.95
-    """coverage: at least this share of the answers of every set got a verdict, before and after."""
+    """coverage: at least this share of the requests of every set got an answer with a verdict, before and after. What a provider's filter blocked has none: unlike judge.min_coverage, the gate counts it as missing."""
     accept_undecided: bool = False
     """true: what these items cannot show, one way or the other, does not stop a checkpoint; what they show to be bad does."""
 

@@ -230,7 +230,7 @@ class _Run:
         except (TimeoutError, openai.APIConnectionError) as error:
             return read_silence(error, s.timeout)
         except openai.APIStatusError as error:
-            trouble = read_error(error.status_code, error.body, error.response.headers)
+            trouble = read_error(error.status_code, error.body, error.response.headers, s.model)
             trouble = replace(trouble, reason=self.line(trouble.reason, 200))
             return blocked(trouble) if s.evaluated and trouble.filtered else trouble
         outcome = read_reply(raw.http_response.content, s.evaluated)

@@ -317,27 +317,51 @@ def conversation_options(
     return prompt, [_continuation(tokenizer, text, prompt, answer) for answer in answers]
 
 
+# Raise when an answer of a model loaded here is parted otherwise: what was stored holds the parts.
+PARTED = 1
 _OPENS, _CLOSES = "<think>", "</think>"
 
 
-def parted(text: str, opened: bool = False) -> tuple[str, str]:
+def parted(text: str, opened: bool | None = None) -> tuple[str, str]:
     """What a model answers, and what it thought aloud before, both as plain text without control characters and half ones.
 
-    Only what an answer leads with is a thought: up to the first end of one that the answer, or the prompt before it (`opened`, or
-    an end without a beginning), has begun. Whatever is said before a thought begins is said to the user, and stays. A thought
-    that does not end leaves no answer.
+    Only what an answer leads with is a thought: up to the first end of one that the answer, or the prompt before it (`opened`), has
+    begun. Where nobody knows the prompt (None: a server shapes it), an end without a beginning says that the prompt has. Whatever
+    is said before a thought begins is said to the user, and stays. A thought that does not end leaves no answer.
     """
     text = visible(text.replace("\r\n", "\n")).strip()
     before, end, after = text.partition(_CLOSES)
-    thinks = text.startswith(_OPENS) or opened or (bool(end) and _OPENS not in before)
-    if not thinks:
+    guessed = opened is None and bool(end) and _OPENS not in before
+    if not (text.startswith(_OPENS) or opened or guessed):
         return text, ""
     return after.strip(), before.removeprefix(_OPENS).strip()
 
 
-def opens_thought(prompt: str) -> bool:
-    """Whether a prompt ends where a model is to think aloud first, as some chat templates have it."""
-    return prompt.rstrip().endswith(_OPENS)
+def opens_thought(tokenizer: Any, prompt: str) -> bool:
+    """Whether a prompt, or what stands before an answer that it has begun, begins a thought, as some chat templates have it.
+
+    What counts is what the template writes; a request or an answer may spell the tag as it likes.
+    """
+    # Decoded tokens may differ in white space from what they were made of.
+    opening = "".join(_opening(tokenizer).split())
+    return bool(opening) and opening in "".join(prompt.split())
+
+
+def _opening(tokenizer: Any) -> str:
+    """What a chat template writes before an answer, where that begins a thought and does not end it; else nothing."""
+    from jinja2 import TemplateError
+
+    asked = [{"role": "user", "content": "a"}]
+    try:
+        bare, whole = (
+            tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=leads) for leads in (False, True)
+        )
+    except (TemplateError, ValueError):  # no template, or one for other conversations
+        return ""
+    _, begun, rest = whole.rpartition(_OPENS)
+    if not begun or _CLOSES in rest:
+        return ""
+    return whole.removeprefix(bare) if whole.startswith(bare) else begun + rest
 
 
 def clean_reply(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from medsafe_train import prompts
 
 # Raise when an evaluated model's answers are read otherwise.
-VERSION = 1
+VERSION = 2
 # The finish reason of what the provider's content filter kept back or cut short.
 FILTERED = "content_filter"
 
@@ -131,13 +131,33 @@ def read_silence(error: Exception, timeout: float) -> Trouble:
     return Trouble(f"the connection failed ({cause})", Mend.again, cost)
 
 
-# What servers say when it is this item that they do not take: it is too long, or its content is filtered.
+# What servers say when it is this item that they do not take: it is too long, or its content is filtered. A filter has a code
+# (OpenAI's, and Azure's two), or is spoken of in a whole phrase: single words like `safety` are in names of models and settings too.
 TOO_LONG = re.compile(r"context", re.I)
-FILTER = re.compile(r"content[_ -]?(?:filter|policy|management)|moderat|flagged|safety|usage polic", re.I)
+FILTER_CODES = {FILTERED, "content_policy_violation", "responsibleaipolicyviolation"}
+FILTER = re.compile(
+    r"\bcontent (?:management )?polic(?:y|ies)\b|\bcontent filter(?:s|ing)?\b|\busage polic(?:y|ies)\b|\b(?:was|were|been) flagged\b"
+    r"|\bflagged (?:as|for|by)\b|\bour safety system\b|\binappropriate content\b",
+    re.I,
+)
+# Whoever asks is refused then, not what is asked.
+ASKER = re.compile(r"\b(?:account|organi[sz]ation|project|api key)\b", re.I)
 
 
-def read_error(status: int, body: Any, headers: Any) -> Trouble:
-    """What a server's error means: wait and ask again, give the item up, or stop."""
+def _is_filtered(body: Any, said: str, model: str) -> bool:
+    # A parameter that is named is at fault; Azure names the prompt.
+    if _within(body, "param") not in (None, "", "prompt", "messages", "input"):
+        return False
+    inner = _within(body, "error") or body
+    places = (inner, _within(inner, "innererror"))
+    if any(str(_within(place, key)).lower() in FILTER_CODES for place in places for key in ("code", "type")):
+        return True
+    words = said.replace(model, "") if model else said
+    return bool(FILTER.search(words)) and not ASKER.search(words)
+
+
+def read_error(status: int, body: Any, headers: Any, model: str = "") -> Trouble:
+    """What a server's error means: wait and ask again, give the item up, or stop; `model` is how the server calls what it was asked."""
     said = _said(body)
     code = str(_within(body, "code") or _within(body, "type"))
     reason = f"HTTP {status}{': ' if said else ''}{said}"
@@ -147,11 +167,12 @@ def read_error(status: int, body: Any, headers: Any) -> Trouble:
         # A gateway gives up on what the server behind it may yet finish.
         cost = None if status in (408, 502, 504) else 0
         return Trouble(reason, Mend.again, cost, retry_after(headers), status)
+    if status in (400, 403, 422) and _is_filtered(body, said, model):
+        return Trouble(reason, Mend.never, 0, status=status, filtered=True)
     if status not in (400, 413, 422):
         return Trouble(reason, Mend.stop, 0, status=status)
-    filtered = bool(FILTER.search(f"{code} {said}"))
-    if status == 413 or filtered or TOO_LONG.search(f"{code} {said}"):
-        return Trouble(reason, Mend.never, 0, status=status, filtered=filtered and status != 413)
+    if status == 413 or TOO_LONG.search(f"{code} {said.replace(model, '') if model else said}"):
+        return Trouble(reason, Mend.never, 0, status=status)
     ours = (
         _within(body, "param") in ("model", "temperature", "max_tokens", "max_completion_tokens")
         or "model_not_found" in code

@@ -80,13 +80,9 @@ def generate(loaded: Loaded, asked: list[list[int]], max_new_tokens: int) -> lis
     return output[:, inputs["input_ids"].shape[1] :].tolist()
 
 
-# Of a prompt, so many tokens at its end tell whether it begins a thought.
-TAIL = 12
-
-
 def _cut(loaded: Loaded, asked: list[int], ids: list[int]) -> dict[str, str]:
     end = next((n for n, id in enumerate(ids) if id in loaded.stop_ids), None)
-    opened = prompts.opens_thought(loaded.tokenizer.decode(asked[-TAIL:]))
+    opened = prompts.opens_thought(loaded.tokenizer, loaded.tokenizer.decode(asked))
     text, thought = prompts.parted(loaded.tokenizer.decode(ids[:end], skip_special_tokens=True), opened)
     found = {"response": text, "finish_reason": "length" if end is None else "stop"}
     return {**found, "thought": thought} if thought else found

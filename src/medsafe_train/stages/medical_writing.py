@@ -25,6 +25,7 @@ def made_from(settings: MedicalQASettings, benchmark: Benchmark, arm: Arm) -> di
         made["model"]["end_of_turn"] = prompts.FORMATS[made["model"].pop("prompt_format")].end_of_turn
     return {
         "version": VERSION,
+        "parted": prompts.PARTED,
         "wording": question_prompts.VERSION,
         "benchmark": benchmark.fingerprint(),
         **made,

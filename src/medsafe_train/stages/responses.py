@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from medsafe_train import artifacts, progress
+from medsafe_train import artifacts, progress, prompts
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.attacks.rounds import Round
 from medsafe_train.config import EvaluationSettings, UserError
@@ -30,7 +30,7 @@ def made_from(settings: EvaluationSettings, asked: Round, arm: Arm | Served) -> 
         "set": asked.name,
         **arm.made_from(),
         "max_new_tokens": settings.max_new_tokens,
-        **({"batch_tokens": settings.batch_tokens} if isinstance(arm, Arm) else {}),
+        **({"batch_tokens": settings.batch_tokens, "parted": prompts.PARTED} if isinstance(arm, Arm) else {}),
         **asked.made_from(),
     }
 
@@ -42,7 +42,7 @@ def run(store: Store, settings: EvaluationSettings, asked: Round, arm: Arm | Ser
     answer was made to begin with, which is no part of the response. `thought` is what the model thought aloud before it. `error`
     says why there is no answer; where asking again cannot change that, `missing` is the outcome (`no_answer`: cut off before it
     began; `blocked`: stopped by the provider's content filter).
-    Raises UserError where a server fails on more than FAILED of the answers; those that came are kept.
+    Raises UserError where a server fails on more than FAILED of the answers, with those that came kept, or its filter stops all.
     """
     turns = [asked.turn(prompt, arm.system_prompt) for prompt in asked.prompts.prompts]
 
@@ -58,6 +58,7 @@ def run(store: Store, settings: EvaluationSettings, asked: Round, arm: Arm | Ser
                 f"{arm.name} failed on {len(failed)} of {len(turns)} requests of {asked.name} ({failed[0]['error']}): the answers "
                 "that came are kept; see to the server, and the same command asks for the others"
             )
+        _check_filter(arm.name, asked.name, [ledger.records[turn.id] for turn in turns], ledger)
         if failed:
             artifacts.write_jsonl(folder / ASKED, (ledger.records[turn.id] for turn in turns))
         given = zip(asked.prompts.prompts, turns, arm.begun(turns), strict=True)
@@ -70,6 +71,17 @@ def run(store: Store, settings: EvaluationSettings, asked: Round, arm: Arm | Ser
         "responses", f"{arm.name} model answers {len(turns)} {asked.prompts.kind} requests of {asked.prompts.name}{how}"
     ):
         return store.make("responses", made_from(settings, asked, arm), build)
+
+
+def _check_filter(arm: str, name: str, records: list[dict[str, Any]], ledger: Ledger) -> None:
+    """UserError where a content filter stopped every answer: nothing is known of the model then, and nothing is kept."""
+    if not records or not all(record.get("blocked") for record in records):
+        return
+    ledger.path.unlink()
+    raise UserError(
+        f"{arm}: the provider's content filter stopped all {len(records)} answers to {name} ({records[0]['blocked']}): see to the "
+        "server's filter or to the request that it refuses, and the same command asks again"
+    )
 
 
 def _say_missing(records: list[dict[str, Any]], where: str, max_new_tokens: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact, Ledger, Store
@@ -88,29 +88,41 @@ def run(
     """
     settings = reading(settings, kind)
     judge = JUDGES[settings.name]
+    asked = store.place("replies", replies_made_from(settings, responses, model)) if judge.asks else None
 
     def build(folder: Path) -> None:
         replies = _replies(store, settings, responses, model, spent) if judge.asks else {}
         verdicts = _read(settings, responses, replies)
-        _check(settings, coverage(verdicts), {"the model's server": _lost(responses)})
+        found = coverage(verdicts)
+        _check(settings, found, _again(store, settings, found, [_lost(responses), *_silent(settings, replies, asked)]))
         artifacts.write_json(folder / "judge.json", _about(settings, verdicts, replies))
         artifacts.write_jsonl(folder / "verdicts.jsonl", verdicts)
 
     with progress.stage("verdicts", f"judge {settings.name} reads them"):
         try:
             made = store.make("verdicts", made_from(store, settings, responses, model), build)
-        except Uncovered:
-            if judge.asks:  # made whole when less was asked for
-                store.reopen(store.place("replies", replies_made_from(settings, responses, model)))
-            if _lost(responses):
-                store.reopen(responses)
+        except Uncovered as failure:
+            for one in failure.again:
+                store.reopen(one.of)
             raise
         _check(settings, made.json("judge.json")["coverage"])  # it may have been made when less was asked for
         return made
 
 
+class Unanswered(NamedTuple):
+    """What a server failed on, and may answer when it is asked again."""
+
+    server: str
+    errors: list[str]
+    of: Artifact
+
+
 class Uncovered(UserError):
-    """Too few answers got a verdict."""
+    """Too few answers got a verdict; `again` is what the same command asks for once more."""
+
+    def __init__(self, message: str, again: list[Unanswered]):
+        super().__init__(message)
+        self.again = again
 
 
 def _read(settings: JudgeSettings, responses: Artifact, replies: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -124,9 +136,32 @@ def _read(settings: JudgeSettings, responses: Artifact, replies: dict[str, dict[
     ]
 
 
-def _lost(responses: Artifact) -> list[str]:
-    """Why the model's own server did not give the answers that it may give when asked again."""
-    return [r["error"] for r in responses.records("responses.jsonl") if r.get("error") and not r.get("missing")]
+def _lost(responses: Artifact) -> Unanswered:
+    """The answers that the model's own server did not give."""
+    records = responses.records("responses.jsonl")
+    errors = [r["error"] for r in records if r.get("error") and not r.get("missing")]
+    return Unanswered("the model's server", errors, responses)
+
+
+def _silent(settings: JudgeSettings, replies: dict[str, dict[str, Any]], asked: Artifact | None) -> list[Unanswered]:
+    """The replies that the judge's server did not give, where the judge is one that is asked."""
+    errors = [reply["error"] for reply in replies.values() if reply["error"] is not None]
+    return [Unanswered(str(settings.base_url), errors, asked)] if asked else []
+
+
+def _again(
+    store: Store, settings: JudgeSettings, found: dict[str, Any], unanswered: list[Unanswered]
+) -> list[Unanswered]:
+    """What is worth asking for once more: what is not finished; of the finished, what alone would be enough and nothing rests on.
+
+    Verdicts on answers that changed afterwards would be stale, and other runs would lose what they are made of.
+    """
+    return [
+        one
+        for one in unanswered
+        if one.errors
+        and (not one.of.made or (_enough(settings, found, len(one.errors)) and not store.rests_on(one.of)))
+    ]
 
 
 def run_all(
@@ -200,12 +235,14 @@ def _replies(
         asks.ask(records, asking, model, ledger)
         asked = [ledger.records[r["id"]] for r in records if r["id"] in ledger.records]
         kept: list[dict[str, Any]] = [{key: reply.get(key) for key in REPLY} for reply in asked]
-        verdicts = _read(settings, responses, {reply["id"]: reply for reply in kept})
-        errors = [reply["error"] for reply in kept if reply["error"] is not None]
-        _check(settings, coverage(verdicts), {str(settings.base_url): errors, "the model's server": _lost(responses)})
+        by_id = {reply["id"]: reply for reply in kept}
+        found = coverage(_read(settings, responses, by_id))
+        _check(settings, found, _again(store, settings, found, [*_silent(settings, by_id, place), _lost(responses)]))
         artifacts.write_jsonl(folder / REPLIES, kept)
 
-    made = store.make("replies", replies_made_from(settings, responses, model), build)
+    made_of = replies_made_from(settings, responses, model)
+    place = store.place("replies", made_of)
+    made = store.make("replies", made_of, build)
     return {record["id"]: record for record in made.records(REPLIES)}
 
 
@@ -219,24 +256,34 @@ def _say_cost(settings: JudgeSettings, records: list[dict[str, Any]]) -> None:
     progress.say(f"{len(records)} answers to be judged: about {likely:,} tokens, at most {most:,}; {limit}")
 
 
-def _check(settings: JudgeSettings, found: dict[str, Any], again: dict[str, list[str]] | None = None) -> None:
-    """Uncovered where too few answers got a verdict; `again` holds, by server, why it failed on what it is asked for once more."""
-    outcomes = found["outcomes"]
-    # An answer that the provider's filter kept back cannot be had, however it is judged.
-    n = found["n"] - outcomes[BLOCKED]
-    if found["scored"] >= settings.min_coverage * n:
+def _enough(settings: JudgeSettings, found: dict[str, Any], more: int = 0) -> bool:
+    """Whether enough answers are scored, with `more` than there are."""
+    scored, n = found["scored"] + more, found["n"]
+    # An answer that the provider's filter kept back cannot be had, however it is judged; of nothing else, nothing is known.
+    judged = scored > 0 or n == 0 or settings.min_coverage == 0
+    return judged and scored >= settings.min_coverage * (n - found["outcomes"][BLOCKED])
+
+
+def _check(settings: JudgeSettings, found: dict[str, Any], again: list[Unanswered] | None = None) -> None:
+    """Uncovered where too few answers got a verdict; `again` is what the same command asks for once more."""
+    if _enough(settings, found):
         return
+    outcomes, again = found["outcomes"], again or []
     why = ", ".join(f"{name} {count}" for name, count in outcomes.items() if count and name != SCORED)
     steps = ["choose another judge, or accept less coverage"]
+    if outcomes[FAILED] and not again:
+        steps.append("choose another folder as outputs, where all is asked anew: what is finished here stays as it is")
     if outcomes[NO_ANSWER]:
         steps.insert(0, "raise evaluation.max_new_tokens, within which some answers did not begin")
-    for server, errors in (again or {}).items():
-        if errors:
-            why += f"; {len(errors)} were not answered, the first for this reason: {errors[0]}"
-            steps.insert(0, f"see to {server}, the same command asks for the others")
+    if outcomes[BLOCKED] == found["n"]:
+        steps = ["see to the content filter of the model's provider"]
+    for server, errors, _ in again:
+        why += f"; {len(errors)} were not answered, the first for this reason: {errors[0]}"
+        steps.insert(0, f"see to {server}, the same command asks for the others")
     raise Uncovered(
-        f"the judge {settings.name} scored {found['scored']} of {n} responses ({why}), under "
-        f"judge.min_coverage={settings.min_coverage}: {'; or '.join(steps)}"
+        f"the judge {settings.name} scored {found['scored']} of {found['n'] - outcomes[BLOCKED]} responses ({why}), under "
+        f"judge.min_coverage={settings.min_coverage}: {'; or '.join(steps)}",
+        again,
     )
 
 
