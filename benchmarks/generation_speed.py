@@ -72,8 +72,8 @@ def plain(loaded: Loaded, asked: list[Prompt], length: int, size: int, shape: Ca
     found: Answers = {}
     for start in range(0, len(asked), size):
         batch = asked[start : start + size]
-        prompts = [shape(loaded.tokenizer, prompt.prompt) for prompt in batch]
-        inputs = loaded.tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(loaded.model.device)
+        shaped = [shape(loaded.tokenizer, prompt.prompt) for prompt in batch]
+        inputs = loaded.tokenizer.pad({"input_ids": shaped}, return_tensors="pt").to(loaded.model.device)
         with torch.no_grad():
             output = loaded.model.generate(
                 **inputs, max_new_tokens=length, do_sample=False, eos_token_id=list(loaded.stop_ids)

@@ -11,7 +11,7 @@ from medsafe_train.config import MedicalQASettings
 from medsafe_train.models.arm import Arm
 from medsafe_train.sources.questions import Benchmark, Question
 
-VERSION = 2
+VERSION = 3
 # As many as the authors' harness lets a model write after worked examples.
 MAX_NEW_TOKENS = 9
 BATCH_TOKENS = 4096
