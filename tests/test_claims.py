@@ -186,7 +186,7 @@ def test_coverage_is_the_worst_sets():
     criterion = next(c for c in result["criteria"] if c["name"] == "coverage")
     assert criterion["figure"] == f"after/{TWINS}" and criterion["value"] == pytest.approx(0.75)
     # The judge is not held to what a filter blocked; the checkpoint is, and the criterion says so.
-    assert "an answer that a provider's filter blocked has none" in criterion["sentence"]
+    assert "an answer that the provider blocked has none" in criterion["sentence"]
 
 
 def test_coverage_is_that_of_scores_too():

@@ -282,14 +282,14 @@ def test_unparsable_answers_are_said(store):
     arms = {"before": evaluation(store, "b", [[True] * 30 + [False] * 10], written=True)}
     report = figures(arms)
     assert report["figures"]["before/medical_qa/mine/accuracy_written"]["unparsable"] == 10
-    assert any("10 of 40 name no answer" in note for note in report["notes"])
+    assert any("10 of 40 answers name no option" in note for note in report["notes"])
 
 
 def test_unparsable_answers_are_those_of_all_seeds_as_the_figure_is(store):
     right = [[True] * 30 + [False] * 10, [False] * 40]
     report = figures({"before": evaluation(store, "b", right, seeds=(0, 7), written=True)})
     assert report["figures"]["before/medical_qa/mine/accuracy_written"]["unparsable"] == 50
-    assert any("50 of 80 name no answer" in note for note in report["notes"])
+    assert any("50 of 80 answers name no option" in note for note in report["notes"])
 
 
 def test_written_prompts_that_lost_worked_examples_are_said(store):

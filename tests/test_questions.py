@@ -302,7 +302,7 @@ def test_a_group_is_its_members(cli):
     nine = [f"mmlu_{subject}" for subject in sorted(MMLU)]
     assert descriptions.expanded(["pubmedqa", "mmlu", "mine.csv"]) == ["pubmedqa", *nine, "mine.csv"]
     code, _, err = cli("+recipe=smoke", "medical_qa.benchmarks=[mmlu,mmlu_anatomy]")
-    assert code == 2 and "two benchmarks are called mmlu_anatomy: name it once" in err
+    assert code == 2 and "two benchmarks are called mmlu_anatomy (mmlu holds it): name it once" in err
 
 
 def test_the_beginning_of_a_name_suggests_all_that_begin_so():
@@ -378,7 +378,7 @@ BAD_DESCRIPTIONS = {
     "a folder without one": ("where: {folder: x.jsonl}\n", "x.jsonl lies below data_folder, which is unset"),
     "a count in quotes": ("where: asked.jsonl\ncount: '2'\n", "count '2' is not a whole number"),
     "a switch in words": ("where: asked.jsonl\nnormalise: often\n", "normalise 'often' is not true or false"),
-    "wrong count": ("where: asked.jsonl\ncount: 3\n", "2 questions where 3 are published"),
+    "wrong count": ("where: asked.jsonl\ncount: 3\n", "2 questions where 3 are expected"),
 }
 
 

@@ -582,7 +582,7 @@ def test_benchmark_bad_row_through_load_has_its_line(monkeypatch, tmp_path):
 
 def test_benchmark_count_is_checked(monkeypatch, tmp_path):
     text = complaint(lambda: benchmark(monkeypatch, tmp_path, "own", [SHIPPED], count=3))
-    assert "1 questions where 3 are published" in text
+    assert "1 questions where 3 are expected" in text
 
 
 def test_benchmark_worked_examples_are_not_asked(monkeypatch, tmp_path):

@@ -132,7 +132,7 @@ def _coverage(figures: Figures, _claims: list[Claim], settings: CheckpointGateSe
     asked = figures[least]["n"] + figures[least]["unscored"]
     text = (
         f"{least}: {100 * shares[least]:.1f} % of {asked} requests have an answer with a verdict, {100 * settings.min_coverage:g} % "
-        "wanted; an answer that a provider's filter blocked has none"
+        "wanted; an answer that the provider blocked has none"
     )
     verdict = PASSED if shares[least] >= settings.min_coverage else FAILED
     return [_criterion("coverage", text, verdict, figure=least, value=shares[least], threshold=settings.min_coverage)]

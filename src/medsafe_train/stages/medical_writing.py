@@ -54,7 +54,7 @@ def run(store: Store, settings: MedicalQASettings, benchmark: Benchmark, arm: Ar
         made = store.make("medical_writing", made_from(settings, benchmark, arm), build)
         answers = made.records("answers.jsonl")
         unread = sum(answer["outcome"] == "unparsable" for answer in answers)
-        progress.say(f"{sum(a['correct'] for a in answers)} of {len(answers)} right, {unread} that name no answer")
+        progress.say(f"{sum(a['correct'] for a in answers)} of {len(answers)} right, {unread} that name no option")
     return made
 
 
