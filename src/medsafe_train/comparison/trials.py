@@ -165,6 +165,7 @@ def _name(settings: dict[str, Any], run: Run, keys: list[str]) -> str:
 
 
 def shown(value: Any) -> str:
+    """A setting's value as it is typed."""
     if isinstance(value, list):
         return f"[{','.join(map(shown, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
