@@ -85,5 +85,5 @@ def run_process(*arguments, cwd=None, env=None, **more):
     """Run `python -m medsafe_train` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "medsafe_train", *arguments],
-        cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=600, **more,
+        cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=2400, **more,
     )  # fmt: skip
