@@ -17,8 +17,6 @@ PLACE, ABLE_PLACE, MMLU_PLACE = (f"medical_qa/{name}/accuracy" for name in (NAME
 NAMES = (NAME, ABLE, MMLU)
 Figures = dict[str, dict[str, Any]]
 # Beside a benchmark's accuracy: that of its questions that no other benchmark counts, or no other subject of MMLU.
-# A share's distance from chance that is a rounding error of the sum.
-TINY = 1e-9
 ONCE, ONCE_IN_MMLU = "once", "once_in_mmlu"
 KEPT = ("value", "ci95", "n", "seeds", "by_seed")
 
@@ -191,7 +189,7 @@ def beside_chance(figure: dict[str, Any]) -> tuple[str, int | None]:
     guessing = figure.get("guessing", chance)
     what, level = ("chance", guessing) if low <= guessing else ("always giving one answer", chance)
     above = figure["value"] - level
-    needed = statistics.items_needed(figure, above) if above > TINY else None
+    needed = statistics.items_needed(figure, above) if above > statistics.TINY else None
     how = f"is below {what}" if high < level else f"cannot be told from {what}"
     ends = f"{100 * low:.1f} to {100 * high:.1f}"
     tell = f"; about {needed:,} questions would tell" if needed and needed > figure["n"] else ""
