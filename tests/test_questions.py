@@ -572,3 +572,44 @@ def test_published_files_without_a_train_part_are_whole(shared_data):
         found = questions.load(name, data_folder=shared_data)
         assert (len(found.questions), found.as_published) == (count, True)
         assert {len(q.options) for q in found.questions} == {4}
+
+
+def test_a_csv_file_without_a_header_is_complained_of_as_such(tmp_path):
+    file = tmp_path / "bare.csv"
+    file.write_text(
+        "Which organ pumps blood?,Liver,Heart,Ear,B\nWhich one hears?,Liver,Heart,Ear,C\n", encoding="utf-8"
+    )
+    assert "bare.csv:2: no column 'question'; its first line names: which organ pumps blood?" in complaint(str(file))
+
+
+def test_named_columns_may_be_parted_by_semicolons_or_tabs(tmp_path):
+    for mark in (",", ";", "\t"):
+        rows = [["Which organ, of these, pumps blood?", "Liver", "Heart", "B"], ["Which one hears?", "Ear", "Toe", "A"]]
+        with (tmp_path / "bare.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, delimiter=mark).writerows(rows)
+        named = tmp_path / "named.yaml"
+        named.write_text("where: {file: bare.csv, columns: [question, A, B, answer]}\n", encoding="utf-8")
+        assert [q.answer for q in questions.load(str(named)).questions] == [1, 0]
+    (tmp_path / "bare.csv").write_text("Which organ?;Liver;Heart;B;more\n", encoding="utf-8")
+    assert "bare.csv:1: not the 4 fields of question, A, B, answer: check commas and quotes" in complaint(str(named))
+
+
+@pytest.mark.parametrize("text", ["[]", '{"data": []}'])
+def test_a_file_without_rows_is_told_as_that(tmp_path, text):
+    (tmp_path / "mine.json").write_text(text, encoding="utf-8")
+    assert complaint(str(tmp_path / "mine.json")).endswith("the file has no rows: give one with at least one")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("shots: rest", "shots rest is what ids leave, and there are no ids"),
+        ("normalise: true", "normalise is for options that are scored by their text: set style to cloze or pubmedqa"),
+        ("{normalise: true, style: mmlu}", "normalise is for options that are scored by their text"),
+    ],
+)
+def test_a_key_that_would_do_nothing_is_refused(tmp_path, line, said):
+    lines(tmp_path / "mine.jsonl", OWN)
+    keys = line.strip("{}").replace(", ", "\n")
+    (tmp_path / "mine.yaml").write_text(f"where: mine.jsonl\n{keys}\n", encoding="utf-8")
+    assert said in complaint(str(tmp_path / "mine.yaml"))

@@ -16,6 +16,8 @@ from medsafe_train.sources.question_rows import READERS
 from medsafe_train.sources.read import Location
 
 STYLES = ("medqa", "medmcqa", "mmlu", "pubmedqa", "cloze")
+# The styles whose options are scored by their text, not by a letter.
+TEXTS = ("cloze", "pubmedqa")
 FILES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", *SPREADSHEETS)
 DESCRIPTIONS = (".yaml", ".yml")
 # Names that stand for all benchmarks here whose names begin with them.
@@ -127,6 +129,19 @@ def _check_keys(path: Path, content: dict[Any, Any]) -> None:
     for key, allowed in (("reader", ("auto", *READERS)), ("style", STYLES)):
         if key in content and content[key] not in allowed:
             raise UserError(f"{path}: {key} {content[key]!r} is not one of {', '.join(allowed)}: correct it")
+    _check_effect(path, content)
+
+
+def _check_effect(path: Path, content: dict[Any, Any]) -> None:
+    # What would do nothing is not what its author means.
+    if content.get("shots") == "rest" and not content.get("ids"):
+        raise UserError(
+            f"{path}: shots rest is what ids leave, and there are no ids: name the ids, or a file of worked examples"
+        )
+    if content.get("normalise") and content.get("style") not in TEXTS:
+        raise UserError(
+            f"{path}: normalise is for options that are scored by their text: set style to {' or '.join(TEXTS)}, or remove it"
+        )
 
 
 def _location(path: Path, key: str, given: Any) -> Location:

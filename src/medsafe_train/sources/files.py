@@ -33,8 +33,8 @@ class Row:
 def read_file(path: Path, shown: str | None = None, columns: list[str] | None = None) -> list[Row]:
     """The rows of a JSONL, JSON, CSV or Parquet file; UserError with file and line on anything that is none.
 
-    `columns` names those of a CSV file without a header, which has commas; MMLU's is known by its first row. Else commas, semicolons
-    or tabs part the fields: what parts the header into most. JSON lines may be in a file called .json.
+    `columns` names those of a CSV file without a header; MMLU's is known by its first row. Commas, semicolons or tabs part the
+    fields: what parts the first row into as many as are named, or else the header into most. JSON lines may be in a file called .json.
     """
     shown = shown or str(path)
     if not path.is_file():
@@ -63,7 +63,10 @@ def read_file(path: Path, shown: str | None = None, columns: list[str] | None = 
         raise UserError(
             f"{shown}: {path.suffix or 'no suffix'} is not known: give a .jsonl, .json, .csv or .parquet file"
         )
-    return [Row(values, f"{shown}:{line}", shown) for line, values in readers[suffix](text, shown)]
+    rows = [Row(values, f"{shown}:{line}", shown) for line, values in readers[suffix](text, shown)]
+    if not rows:
+        raise UserError(f"{shown}: the file has no rows: give one with at least one")
+    return rows
 
 
 def _parquet(path: Path, shown: str) -> list[Row]:
@@ -111,19 +114,22 @@ def _is_lines(text: str) -> bool:
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _csv(text: str, shown: str, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     columns = columns or _without_header(text)
-    delimiter = "," if columns else _delimiter(text)
+    delimiter = _delimiter(text, columns)
     reader = csv.DictReader(io.StringIO(text), fieldnames=columns, strict=True, delimiter=delimiter)
     try:
         for row in reader:
             if None in row or None in row.values():
-                raise UserError(
-                    f"{shown}:{reader.line_num}: not as many fields as the header has: check {SEPARATORS[delimiter]} and quotes"
+                what = (
+                    f"not the {len(columns)} fields of {', '.join(columns)}"
+                    if columns
+                    else "not as many fields as the header has"
                 )
+                raise UserError(f"{shown}:{reader.line_num}: {what}: check {SEPARATORS[delimiter]} and quotes")
             yield reader.line_num, dict(row)
     except csv.Error as error:
         # The count stands behind the last whole row: the line where the one that cannot be read begins is the next.
@@ -137,9 +143,12 @@ def _without_header(text: str) -> list[str] | None:
     return MMLU if len(first) == len(MMLU) and first[-1].strip() in MMLU[1:-1] and not named else None
 
 
-def _delimiter(text: str) -> str:
-    # What parts the header into most columns; where nothing does, there is one column, and a comma is as good as any.
-    return max(SEPARATORS, key=lambda mark: len(_first_row(text, mark)))
+def _delimiter(text: str, columns: list[str] | None) -> str:
+    # Where nothing parts the header, there is one column, and a comma is as good as any.
+    fields = {mark: len(_first_row(text, mark)) for mark in SEPARATORS}
+    if columns:
+        return next((mark for mark, number in fields.items() if number == len(columns)), ",")
+    return max(fields, key=lambda mark: fields[mark])
 
 
 def _first_row(text: str, mark: str) -> list[str]:
@@ -175,7 +184,9 @@ def _object(value: Any, place: str) -> dict[str, Any]:
 def text_of(row: Row, column: str) -> str:
     """A column's text, stripped; UserError when it is missing, empty or no text."""
     if column not in row.values:
-        raise UserError(f"{row.place}: no column {column!r}; there are: {', '.join(map(str, row.values))}: rename one")
+        # A file without a header gives its first row as names: that is how its author sees what is missing.
+        there = "its first line names" if Path(row.file).suffix.lower() in (".csv", ".tsv") else "there are"
+        raise UserError(f"{row.place}: no column {column!r}; {there}: {', '.join(map(str, row.values))}: rename one")
     value = row.values[column]
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{row.place}: {column} is {value!r}: give a text that is not empty")
