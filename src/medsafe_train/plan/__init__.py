@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
 from medsafe_train import preflight, progress
 from medsafe_train.artifacts import Store
 from medsafe_train.config import Config, ModelSettings, UserError
@@ -15,6 +13,7 @@ from medsafe_train.models.load import load_tokenizer
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.plan import downloads as inputs
 from medsafe_train.plan import estimates, rows
+from medsafe_train.preflight import data as reading
 from medsafe_train.preflight import models, names
 from medsafe_train.stages import judge_validation, verdicts
 
@@ -43,14 +42,15 @@ def show(config: Config) -> None:
         load_tokenizer(model)
     others = [*([teacher] if teacher else []), *judging.values()]
     downloads = inputs.find(config, [model, *(other for other in others if other.path != model.path)])
-    table = Table(title=f"Plan for {config.model.path} on {device}", title_justify="left", title_style="bold")
-    for head in ("stage", "what", "state"):
-        table.add_column(head)
+    table = rows.table(f"Plan for {config.model.path} on {device}")
     if any(what.startswith("data") for what in downloads):
         table.add_row("all stages", "made from data that is not here yet", "to make")
         counts: dict[str, int] = {}
     else:
-        counts = rows.fill(table, config, store, model, teacher, judging)
+        data = reading.read(config)
+        made, training = rows.of_run(config, store, data, model, teacher, judging)
+        rows.fill(table, made)
+        counts = estimates.counts(config, data, training)
     progress.console.print(table)
     for what in downloads or ["nothing: all inputs are here"]:
         progress.say(f"download: {what}")

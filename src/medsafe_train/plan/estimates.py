@@ -11,10 +11,37 @@ from medsafe_train.judges.question import messages
 from medsafe_train.judges.rubric import CHARACTERS_PER_TOKEN
 from medsafe_train.models import reference
 from medsafe_train.models.reference import ModelReference
-from medsafe_train.stages.scale import ANSWER_TOKENS
+from medsafe_train.preflight.data import Data
+from medsafe_train.sources.prompt_sets import TrainingSets, asked, limited
+from medsafe_train.stages.scale import ANSWER_TOKENS, assents
 
 # As of Llama 3; smaller ones need less.
 VOCABULARY = 128_256
+
+
+def counts(config: Config, data: Data, training: TrainingSets) -> dict[str, int]:
+    """How much of each kind of work a run has, from which its time is estimated."""
+    d, mix = config.demonstrations, config.finetune.mix
+    harmful, twins, replay = (len(asked(group)) for group in (training.harmful, training.benign, training.replay))
+    # Requests that are asked once more with the answer begun, of either kind.
+    begun = [
+        sum(len(limited(s, d.recovery_limit).prompts) for s in kind) if d.recovery else 0
+        for kind in (training.harmful, training.benign)
+    ]
+    rehearsed = twins * mix.benign + begun[1] * mix.recovery_benign
+    rehearsed += replay * (mix.replay + mix.plain * config.finetune.self_distillation)
+    strengths = len(config.finetune.scales) if len(config.finetune.scales) > 1 else 0
+    questions = [q for benchmark in data.benchmarks for q in benchmark.questions]
+    words = sum(len((q.context or "").split()) + len(q.question.split()) for q in questions)
+    return {
+        "refusals": int(harmful * mix.safe + begun[0] * mix.recovery),
+        "rehearsed": int(rehearsed),
+        "replay": twins + replay + sum(begun),
+        "tried": strengths * sum(len(s.prompts) * (1 + assents(s)) for s in training.validation),
+        "answers": 2 * sum(len(one.prompts.prompts) for one in data.rounds),
+        "judged": 2 * sum(len(one.prompts.prompts) for one in data.rounds if one.prompts.kind == "harmful"),
+        "question_tokens": int(2 * 1.5 * words),
+    }
 
 
 def say(config: Config, model: ModelReference, counts: dict[str, int], here: bool) -> None:
@@ -57,8 +84,10 @@ def say(config: Config, model: ModelReference, counts: dict[str, int], here: boo
     # A request has about 40 tokens; a refusal is about as long as an answer that is rehearsed.
     length = min(f.max_length, 40 + d.max_new_tokens)
     training = passes * size * seen * length * (1.33 if f.gradient_checkpointing else 1)
-    asked = counts["replay"] * d.max_new_tokens + counts["answers"] * e.max_new_tokens + counts["tried"] * ANSWER_TOKENS
-    generating = 2 * size * asked
+    generated = (
+        counts["replay"] * d.max_new_tokens + counts["answers"] * e.max_new_tokens + counts["tried"] * ANSWER_TOKENS
+    )
+    generating = 2 * size * generated
     asking = 2 * size * counts["question_tokens"]
     # Shares of the matrix product's speed that the stages reach, as measured on SmolLM2 on two cores.
     took = training / (0.45 * speed) + generating / (0.25 * speed) + asking / (0.7 * speed)
@@ -70,7 +99,7 @@ def say(config: Config, model: ModelReference, counts: dict[str, int], here: boo
 
 def say_judging(config: Config, counts: dict[str, int]) -> None:
     """Print what a judge behind a server takes, in tokens: likely, and at most."""
-    j, asked = config.judge, counts.get("judged", 0)
+    j, judged = config.judge, counts.get("judged", 0)
     if "rubric" not in names(j):
         return
     if not counts:
@@ -78,10 +107,10 @@ def say_judging(config: Config, counts: dict[str, int]) -> None:
         return
     # The rubric itself, a request, an answer of full length, and a reply a third as long as it may be.
     question = len(str(messages("", "", j.policy.value, True))) // CHARACTERS_PER_TOKEN
-    likely = asked * (question + 40 + config.evaluation.max_new_tokens + j.max_new_tokens // 3)
+    likely = judged * (question + 40 + config.evaluation.max_new_tokens + j.max_new_tokens // 3)
     limit = "no limit is set" if j.max_total_tokens is None else f"nothing is sent past {j.max_total_tokens:,}"
     progress.say(
-        f"judge: {asked} answers to {j.model}, about {likely:,} tokens, if none were judged yet; {limit} (judge.max_total_tokens)"
+        f"judge: {judged} answers to {j.model}, about {likely:,} tokens, if none were judged yet; {limit} (judge.max_total_tokens)"
     )
 
 
