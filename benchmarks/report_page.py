@@ -34,7 +34,7 @@ def main(number: int) -> None:
     items = report_samples.items(number, scores=True)
     report = report_samples.report(items)
     start = time.monotonic()
-    page = report_page.render(report, items, report_samples.curve(), {})
+    page = report_page.render(report, items, report_samples.curve(), {}, {})
     print(f"{len(items)} items, {len(page) / 1e6:.1f} MB, made in {time.monotonic() - start:.1f} s")
     with tempfile.TemporaryDirectory() as folder, browser.started() as driver:
         path = Path(folder) / "report.html"

@@ -32,7 +32,7 @@ def sample(tmp_path_factory):
 
 def written(folder, items, **more):
     report = report_samples.report(items, **more)
-    report_page.write(folder, report, items, report_samples.curve(), {"finetune": 90.0})
+    report_page.write(folder, report, items, report_samples.curve(), {"finetune": 90.0}, {})
     return folder / "report.html", items, report
 
 
@@ -295,7 +295,7 @@ def exam(tmp_path_factory):
     """A page of medical questions alone, of two benchmarks: its path and items."""
     items = report_samples.questions(60) + report_samples.questions(30, name="other", seed=1)
     folder = tmp_path_factory.mktemp("exam")
-    report_page.write(folder, report_samples.asked(items), items, [], {})
+    report_page.write(folder, report_samples.asked(items), items, [], {}, {})
     return folder / "report.html", items
 
 
@@ -335,7 +335,7 @@ def test_an_option_shows_whether_it_is_right_how_likely_it_is_and_who_chose_it(d
 @pytest.mark.parametrize("width", [1280, 390])
 def test_questions_fit_the_screen(driver, tmp_path, width):
     items = report_samples.questions(20, text="supercalifragilisticexpialidocious" * 4)
-    report_page.write(tmp_path, report_samples.asked(items, text="x" * 4000), items, [], {})
+    report_page.write(tmp_path, report_samples.asked(items, text="x" * 4000), items, [], {}, {})
     browser.screen(driver, width)
     browser.opened(driver, tmp_path / "report.html", "#prompt-0")
     wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -346,7 +346,7 @@ def test_questions_fit_the_screen(driver, tmp_path, width):
 
 def test_questions_full_of_html_stay_text(driver, tmp_path):
     items = report_samples.questions(20, text=HOSTILE, name="<b>x<script>")
-    report_page.write(tmp_path, report_samples.asked(items, text=HOSTILE), items, [], {})
+    report_page.write(tmp_path, report_samples.asked(items, text=HOSTILE), items, [], {}, {})
     browser.opened(driver, tmp_path / "report.html", "#prompt-0")
     assert driver.get_log("browser") == []
     assert every(driver, "img, #items script, #items a[href^=http], b b") == [] and len(every(driver, "script")) == 2
@@ -357,7 +357,7 @@ def test_questions_full_of_html_stay_text(driver, tmp_path):
 
 def test_a_prompt_set_and_a_benchmark_of_one_name_are_told_apart(driver, tmp_path):
     items = report_samples.items(20) + report_samples.questions(9, name="harmful_requests")
-    report_page.write(tmp_path, report_samples.report(items[:-9]), items, [], {})
+    report_page.write(tmp_path, report_samples.report(items[:-9]), items, [], {}, {})
     assert len({item["key"] for item in items}) == len(items)
     browser.opened(driver, tmp_path / "report.html")
     groups = [group.get_attribute("label") for group in every(driver, "#place optgroup")]
@@ -368,7 +368,7 @@ def test_a_prompt_set_and_a_benchmark_of_one_name_are_told_apart(driver, tmp_pat
 
 def test_five_thousand_questions_stay_usable(driver, tmp_path):
     items = report_samples.questions(5000)
-    report_page.write(tmp_path, report_samples.asked(items), items, [], {})
+    report_page.write(tmp_path, report_samples.asked(items), items, [], {}, {})
     browser.opened(driver, tmp_path / "report.html", "#item=medical_qa%2Fmedical_questions%2F4999")
     assert focused(driver) == items[-1]["key"] and len(every(driver, ".item")) == 20
     find(driver, "#query").send_keys("number 499")

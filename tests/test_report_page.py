@@ -30,7 +30,7 @@ def items():
 
 @pytest.fixture(scope="module")
 def page(items):
-    return report_page.render(report_samples.report(items), items, report_samples.curve(), {"finetune": 90.0})
+    return report_page.render(report_samples.report(items), items, report_samples.curve(), {"finetune": 90.0}, {})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def hostile():
         "before/medical_qa/medical_questions/accuracy"
     ]
     made["settings"]["teacher"] = {HOSTILE: HOSTILE}
-    return found, report_page.render(made, found, [], {})
+    return found, report_page.render(made, found, [], {}, {})
 
 
 class Elements(HTMLParser):
@@ -81,9 +81,9 @@ def data_of(page):
 
 
 def test_the_same_run_gives_the_same_bytes(items, page):
-    again = report_page.render(report_samples.report(items), items, report_samples.curve(), {"finetune": 90.0})
+    again = report_page.render(report_samples.report(items), items, report_samples.curve(), {"finetune": 90.0}, {})
     assert again == page
-    other = report_page.render(report_samples.report(items), items, report_samples.curve(), {"finetune": 91.0})
+    other = report_page.render(report_samples.report(items), items, report_samples.curve(), {"finetune": 91.0}, {})
     differing = [one for one, two in zip(page.splitlines(), other.splitlines(), strict=True) if one != two]
     assert len(differing) == 1 and "1 min 30 s" in differing[0]
 
@@ -178,7 +178,7 @@ def test_a_run_without_a_figure_has_no_such_plot(items):
     assert [card.place for card in cards] == [""] * 4 and answer.sentence(report, cards).startswith(
         "Nothing was measured"
     )
-    page = report_page.render(report, [], [], {})
+    page = report_page.render(report, [], [], {}, {})
     assert 'class="card' not in page and 'id="transcripts"' not in page and 'id="plots"' not in page
 
 
@@ -256,14 +256,21 @@ def test_under_attack_the_weakest_figure_is_shown(items):
 
 def test_how_it_was_made_is_told_whole(items):
     report = report_samples.report(items)
-    found = {section.name: section for section in made.sections(report, {"finetune": 90.0, "responses": 30.0})}
+    found = {section.name: section for section in made.sections(report, {"finetune": 90.0, "responses": 30.0}, {})}
     assert ("validation", "not measured in this run") in found["judge"].terms
     assert dict(found["time"].terms) == {"finetune": "1 min 30 s", "responses": "30 s", "together": "2 min 0 s"}
     rows = {row[0]: row for row in found["data"].rows}
     assert rows["harmful_requests"][1] == "40 evaluated, 40 trained on, 40 to choose the strength"
     assert "CC-BY-4.0" in rows["medical_questions"] and "1" * 64 in rows["medical_questions"][-1]
     assert ("finetune.learning_rate", "0.0005") in found["settings"].terms
-    judged = made.sections({**report, "judge": {"name": "x", "validation": {"kappa": 0.91}}}, {})
+    spent = {s.name: s for s in made.sections(report, {"finetune": 90.0, "responses": 30.0}, {"finetune": 7200.0})}
+    assert spent["time"].title == "Time and energy"
+    assert dict(spent["time"].terms) == {
+        "finetune": "1 min 30 s, 2.0 Wh of the GPUs",
+        "responses": "30 s",
+        "together": "2 min 0 s, 2.0 Wh of the GPUs",
+    }
+    judged = made.sections({**report, "judge": {"name": "x", "validation": {"kappa": 0.91}}}, {}, {})
     assert ("validation.kappa", "0.91") in next(s for s in judged if s.name == "judge").terms
 
 
@@ -388,7 +395,7 @@ def test_one_model_alone_has_a_page_too(items):
     ):
         del made[key]
     made["figures"] = {key: figure for key, figure in made["figures"].items() if key.startswith("before/")}
-    page = report_page.render(made, alone, [], {})
+    page = report_page.render(made, alone, [], {}, {})
     assert (
         "before and after" not in page.split("<nav")[0]
         and 'class="after"' not in page
@@ -416,20 +423,20 @@ def test_title_and_headings_follow_what_the_run_has(items):
     assert measured.heading(report_samples.asked(both, path="M")) == "M before and after fine-tuning"
     judged = {"before/harmfulness/s/refusal_rate": asked["figures"]["before/medical_qa/medical_questions/accuracy"]}
     assert measured.heading({**asked, "figures": judged}) == "Evaluation of M"
-    page, text = report_page.render(asked, alone, [], {}), pages.markdown(asked, {})
+    page, text = report_page.render(asked, alone, [], {}, {}), pages.markdown(asked, {})
     assert "<title>Medical QA of M" in page and text.startswith("# evaluate: Medical QA of M\n")
     for said in (page.replace(report_page.STYLE, "").split('<script id="data"')[0], text):
         assert (
             "before" not in said.lower().replace('class="before"', "").replace("--before", "")
             and "fine-tun" not in said
         )
-    assert "<title>M before and after" in report_page.render(report_samples.asked(both, path="M"), both, [], {})
+    assert "<title>M before and after" in report_page.render(report_samples.asked(both, path="M"), both, [], {}, {})
 
 
 def test_sections_with_nothing_in_them_are_left_out(items):
     alone = report_samples.questions(20, arms=("before",))
     asked = report_samples.asked(alone)
-    page, text = report_page.render(asked, alone, [], {}), pages.markdown(asked, {})
+    page, text = report_page.render(asked, alone, [], {}, {}), pages.markdown(asked, {})
     assert "answers side by side" not in text and "Chosen by a hash" not in text
     for gone in ("made-judge", "made-training", "card-harmfulness", "the judge", 'class="check">'):
         assert gone not in page, gone
@@ -446,7 +453,7 @@ def test_report_and_page_say_how_the_questions_were_asked():
     asked = report_samples.asked(found, text="Q: <b>Shown first</b>\nAnswer: B\n\nQ: Which?\nAnswer:")
     row = "first 40 of 1,273 | plain text | 2, fewer in 1 of 40 prompts | 0, 7"
     assert f"| medical_questions | {row} |" in pages.markdown(asked, {})
-    page = report_page.render(asked, found, [], {})
+    page = report_page.render(asked, found, [], {}, {})
     assert (
         "first 40 of 1,273" in page and "Q: &lt;b&gt;Shown first&lt;/b&gt;" in page and page.count("Shown first") == 1
     )

@@ -45,6 +45,7 @@ def run(config: Config, folder: Path) -> int:
     Gives the exit code: 3 when the checkpoint does not pass its gate and gate.enforce is set, else 0.
     """
     progress.seconds.clear()
+    progress.joules.clear()
     judge, why = judges.settled(config.judge)
     config = replace(config, judge=judge)
     if why and (config.evaluation.harmful or config.evaluation.benign):
@@ -77,7 +78,7 @@ def train_and_compare(config: Config, folder: Path) -> int:
         arms = {"before": before, "after": after}
         found = report.run(folder, about, inputs.data, arms, moved, places, config.gate)
         items = transcripts.collect(inputs.data, arms)
-        report_page.write(folder, found, items, trained.records("training.jsonl"), progress.seconds)
+        report_page.write(folder, found, items, trained.records("training.jsonl"), progress.seconds, progress.joules)
         weights = merged.path("merged") if merged else adapter.path("adapter")
         ready = publish.write(folder, found, weights, config.publish, Path(model.folder) / "README.md")
         tracker.finish(
@@ -139,7 +140,7 @@ def evaluate_alone(config: Config, folder: Path) -> int:
         about, places = provenance.record_evaluation(config, inputs, arms, moved, folder)
         found = report.run(folder, about, inputs.data, arms, moved, places, config.gate)
         items = transcripts.collect(inputs.data, arms)
-        report_page.write(folder, found, items, [], progress.seconds)
+        report_page.write(folder, found, items, [], progress.seconds, progress.joules)
         tracker.finish(Finished(folder, found, items))
     ranking.write(folder.parent)
     return gate.exit_code(found)

@@ -11,22 +11,28 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from medsafe_train import energy
+
 # Where output goes to a file, tables get the room they need.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
+# What each stage took, by its name: the run's timings.
 seconds: dict[str, float] = {}
+joules: dict[str, float] = {}
 
 
 @contextmanager
 def stage(name: str, what: str) -> Iterator[None]:
     """Say what a stage does with which input, and afterwards how long it took.
 
-    The time is also kept in `seconds` under the stage's name, for the run's timings.
+    The time is also kept in `seconds` under the stage's name, and in `joules` the energy where that is known.
     """
     console.print(Text.assemble((f"{name:<14} ", "bold"), what))
-    start = time.monotonic()
+    start, before = time.monotonic(), energy.read()
     yield
-    took = time.monotonic() - start
+    took, spent = time.monotonic() - start, energy.taken(before)
     seconds[name] = seconds.get(name, 0.0) + took
+    if spent is not None:
+        joules[name] = joules.get(name, 0.0) + spent
     console.print(Text(f"{'':<15}done in {duration(took)}", style="dim"))
 
 

@@ -65,7 +65,7 @@ def record(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What the report says of the run, and where a reader finds its results.
 
-    Also writes `settings.yaml`, `artifacts.json` and `timings.json` (seconds, host) into the run's folder; what differs
+    Also writes `settings.yaml`, `artifacts.json` and `timings.json` (seconds, the GPUs' joules where known, host) into the run's folder; what differs
     from run to run without meaning stays out of the report.
     """
     demos, trained, adapter, merged = stages.demonstrations, stages.trained, stages.adapter, stages.merged
@@ -156,7 +156,8 @@ def leave(config: Config, made: dict[str, Artifact], folder: Path) -> dict[str, 
     settings: dict[str, Any] = plain(asdict(config))
     artifacts.write_text(folder / "settings.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
     artifacts.write_json(folder / "artifacts.json", {name: str(found.folder) for name, found in made.items()})
-    artifacts.write_json(folder / "timings.json", {"seconds": progress.seconds, "host": platform.node()})
+    timings = {"seconds": progress.seconds, "joules": progress.joules, "host": platform.node()}
+    artifacts.write_json(folder / "timings.json", timings)
     return settings
 
 

@@ -71,8 +71,9 @@ class Tracker:
             self.run.log(numbers, step=entry["step"])
 
     def _figures(self, found: Finished) -> None:
-        """Every figure under its own key, with its interval and number of items beside it; the gate; seconds by stage."""
+        """Every figure under its own key, with its interval and number of items beside it; the gate; seconds and joules by stage."""
         numbers: dict[str, Any] = {f"seconds/{stage}": took for stage, took in progress.seconds.items()}
+        numbers |= {f"joules/{stage}": taken for stage, taken in progress.joules.items()}
         for key, figure in found.report["figures"].items():
             numbers |= {key: figure["value"], f"{key}/n": figure["n"]}
             if figure["ci95"]:

@@ -28,18 +28,23 @@ def write(
     items: list[dict[str, Any]],
     curve: list[dict[str, Any]],
     seconds: dict[str, float],
+    joules: dict[str, float],
 ) -> None:
     """Write `report.html` and `transcripts.csv` into the run's folder.
 
-    `items` are those of transcripts.collect, `curve` the records of training.jsonl, `seconds` the time that each stage took:
-    apart from these, which stand in one line of the page, the same settings give the same bytes.
+    `items` are those of transcripts.collect, `curve` the records of training.jsonl, `seconds` and `joules` what each stage took:
+    apart from these, which stand in one table of the page, the same settings give the same bytes.
     """
-    artifacts.write_text(folder / "report.html", render(report, items, curve, seconds))
+    artifacts.write_text(folder / "report.html", render(report, items, curve, seconds, joules))
     artifacts.write_text(folder / "transcripts.csv", transcripts.as_csv(items))
 
 
 def render(
-    report: dict[str, Any], items: list[dict[str, Any]], curve: list[dict[str, Any]], seconds: dict[str, float]
+    report: dict[str, Any],
+    items: list[dict[str, Any]],
+    curve: list[dict[str, Any]],
+    seconds: dict[str, float],
+    joules: dict[str, float],
 ) -> str:
     """The page. What models and users wrote is escaped by the template, or is data that the script shows as text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -71,7 +76,7 @@ def render(
         sentence=answer.sentence(report, cards),
         plots=[(plot, Markup(plot.svg)) for plot in drawn],
         tables=[table for table in pages.tables(report) if table[0] not in ELSEWHERE],
-        sections=made.sections(report, seconds),
+        sections=made.sections(report, seconds, joules),
         policy=policy(STYLE, script),
         style=Markup(STYLE),
         script=Markup(script),

@@ -28,7 +28,7 @@ class Section:
     folded: bool = False
 
 
-def sections(report: dict[str, Any], seconds: dict[str, float]) -> list[Section]:
+def sections(report: dict[str, Any], seconds: dict[str, float], joules: dict[str, float]) -> list[Section]:
     """What the report knows of how it came about, in the page's order; what it does not know is left out."""
     found = [
         Section(
@@ -37,7 +37,7 @@ def sections(report: dict[str, Any], seconds: dict[str, float]) -> list[Section]
         Section("judge", "Judge", _judge(report["judge"]) if measured.judged(report) else []),
         Section("training", "Training", _training(report) if report.get("finetune") else []),
         Section("data", "Data", heads=("set", "items", "licence", "source", "sha256"), rows=_data(report)),
-        Section("time", "Time", _time(seconds)),
+        Section("time", "Time and energy" if joules else "Time", _spent(seconds, joules)),
         Section("versions", "Versions", flat(report["versions"])),
         Section("settings", "Settings", flat(report["settings"]), folded=True),
         Section("artifacts", "Artifacts", flat(report["artifacts"]), folded=True),
@@ -105,10 +105,12 @@ def _data(report: dict[str, Any]) -> list[tuple[str, ...]]:
     return [(name, ", ".join(uses), *origin) for (name, *origin), uses in found.items()]
 
 
-def _time(seconds: dict[str, float]) -> list[tuple[str, str]]:
-    whole = sum(seconds.values())
-    return (
-        [*((stage, duration(took)) for stage, took in seconds.items()), ("together", duration(whole))]
-        if seconds
-        else []
-    )
+def _spent(seconds: dict[str, float], joules: dict[str, float]) -> list[tuple[str, str]]:
+    if not seconds:
+        return []
+    told = [(stage, _took(took, joules.get(stage))) for stage, took in seconds.items()]
+    return [*told, ("together", _took(sum(seconds.values()), sum(joules.values()) if joules else None))]
+
+
+def _took(seconds: float, joules: float | None) -> str:
+    return duration(seconds) + ("" if joules is None else f", {joules / 3600:.1f} Wh of the GPUs")
