@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from medsafe_train import endpoint, prompts
+from medsafe_train import endpoint
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import TeacherSettings
 from medsafe_train.endpoint import EndpointSettings
 from medsafe_train.models.reference import ModelReference
-from medsafe_train.teachers import template
+from medsafe_train.teachers import template, wording
 from medsafe_train.teachers.ask import Ask, Written
 
 VERSION = 1
@@ -22,7 +22,7 @@ def made_from(settings: TeacherSettings, model: ModelReference | None) -> dict[s
         "model": settings.model,
         "temperature": settings.temperature,
         "max_new_tokens": settings.max_new_tokens,
-        "tasks": prompts.TASKS_VERSION,
+        "tasks": wording.VERSION,
         "openings": template.VERSION,
     }
 
@@ -42,7 +42,7 @@ def write(
 def messages(ask: Ask, seed: int) -> list[dict[str, str]]:
     """The messages of an ask, with a proposed opening for what declines."""
     opening = template.opening(ask.prompt.prompt, seed) if ask.task == "decline" else None
-    return prompts.teacher_conversation(ask.task, ask.prompt, opening, ask.number)
+    return wording.conversation(ask.task, ask.prompt, opening, ask.number)
 
 
 def settings_of(settings: TeacherSettings) -> EndpointSettings:

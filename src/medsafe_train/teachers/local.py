@@ -8,7 +8,7 @@ from medsafe_train import prompts
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import TeacherSettings
 from medsafe_train.models.reference import ModelReference
-from medsafe_train.teachers import template
+from medsafe_train.teachers import template, wording
 from medsafe_train.teachers.ask import Ask, Written
 
 VERSION = 1
@@ -22,7 +22,7 @@ def made_from(settings: TeacherSettings, model: ModelReference | None) -> dict[s
         "model": model.made_from(),
         "refusal_prefix": settings.refusal_prefix,
         "max_new_tokens": settings.max_new_tokens,
-        "tasks": prompts.TASKS_VERSION,
+        "tasks": wording.VERSION,
         "openings": template.VERSION,
     }
 
@@ -49,7 +49,7 @@ def input_ids(tokenizer: Any, ask: Ask, settings: TeacherSettings, seed: int) ->
     """The tokens of an ask and of the answer where that is begun; where it is not, an opening is proposed."""
     proposed = template.opening(ask.prompt.prompt, seed) if ask.task == "decline" else None
     begun = _begun(ask, settings, seed)
-    messages = prompts.teacher_conversation(ask.task, ask.prompt, None if begun else proposed, ask.number)
+    messages = wording.conversation(ask.task, ask.prompt, None if begun else proposed, ask.number)
     return prompts.conversation_ids(tokenizer, messages, begun)
 
 
