@@ -38,8 +38,9 @@ def counters(monkeypatch):
 def in_use(monkeypatch, *uuids):
     cuda = SimpleNamespace(
         is_initialized=lambda: bool(uuids),
-        device_count=lambda: len(uuids),
-        get_device_properties=lambda number: SimpleNamespace(uuid=uuids[number]),
+        device_count=lambda: len(uuids) + 1,
+        max_memory_allocated=lambda number: 100 if number < len(uuids) else 0,
+        get_device_properties=lambda number: SimpleNamespace(uuid=[*uuids, "2"][number]),
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
 
@@ -49,10 +50,11 @@ def test_what_the_gpus_in_use_took_is_known(counters):
     assert before == {"GPU-0": 5.0, "GPU-2": 70.0}
     counters[0] += 1_500
     counters[2] += 9_000
-    assert energy.taken(before) == 1.5
+    assert energy.taken(before) == 1.5  # of the third nothing was taken, visible as it is
 
 
 def test_a_stage_keeps_it_beside_its_time(counters, monkeypatch):
+    monkeypatch.setattr(progress, "seconds", {})
     monkeypatch.setattr(progress, "joules", {})
     for _ in range(2):
         with progress.stage("finetune", "something"):

@@ -579,7 +579,9 @@ def test_a_csv_file_without_a_header_is_complained_of_as_such(tmp_path):
     file.write_text(
         "Which organ pumps blood?,Liver,Heart,Ear,B\nWhich one hears?,Liver,Heart,Ear,C\n", encoding="utf-8"
     )
-    assert "bare.csv:2: no column 'question'; its first line names: which organ pumps blood?" in complaint(str(file))
+    line = complaint(str(file))
+    assert "bare.csv:2: no column 'question'; there are: which organ pumps blood?" in line
+    assert line.endswith("rename one, or put the names into a first line")
 
 
 def test_named_columns_may_be_parted_by_semicolons_or_tabs(tmp_path):
@@ -590,22 +592,49 @@ def test_named_columns_may_be_parted_by_semicolons_or_tabs(tmp_path):
         named = tmp_path / "named.yaml"
         named.write_text("where: {file: bare.csv, columns: [question, A, B, answer]}\n", encoding="utf-8")
         assert [q.answer for q in questions.load(str(named)).questions] == [1, 0]
-    (tmp_path / "bare.csv").write_text("Which organ?;Liver;Heart;B;more\n", encoding="utf-8")
-    assert "bare.csv:1: not the 4 fields of question, A, B, answer: check commas and quotes" in complaint(str(named))
+    # One row with as many commas is not what most rows are; nor is a row with a field too many.
+    rows = "\nWhich, of, these, pumps blood?;Liver;Heart;B\nWhich one hears?;Ear;Toe;A\n"
+    (tmp_path / "bare.csv").write_text(rows, encoding="utf-8")
+    assert [q.answer for q in questions.load(str(named)).questions] == [1, 0]
+    (tmp_path / "bare.csv").write_text(rows + "Which organ?;Liver;Heart;B;more\n", encoding="utf-8")
+    assert "bare.csv:4: not the 4 fields of question, A, B, answer: check semicolons and quotes" in complaint(
+        str(named)
+    )
 
 
-@pytest.mark.parametrize("text", ["[]", '{"data": []}'])
-def test_a_file_without_rows_is_told_as_that(tmp_path, text):
-    (tmp_path / "mine.json").write_text(text, encoding="utf-8")
-    assert complaint(str(tmp_path / "mine.json")).endswith("the file has no rows: give one with at least one")
+@pytest.mark.parametrize(
+    ("name", "text"), [("mine.json", "[]"), ("mine.json", '{"data": []}'), ("mine.csv", "question,options,answer\n")]
+)
+def test_a_file_without_rows_is_told_as_that(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert complaint(str(tmp_path / name)).endswith(f"{name}: no row in it: give at least one")
+
+
+def test_parquet_without_rows_is_told_as_that(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"question": pyarrow.array([], pyarrow.string())}), tmp_path / "mine.parquet")
+    assert complaint(str(tmp_path / "mine.parquet")).endswith("mine.parquet: no row in it: give at least one")
+
+
+def test_an_empty_list_beside_the_rows_takes_nothing_from_them(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps({"questions": OWN, "errors": []}), encoding="utf-8")
+    assert len(questions.load(str(tmp_path / "mine.json")).questions) == 2
+
+
+def test_yes_no_maybe_of_a_context_may_be_normalised(tmp_path):
+    row = {"id": "1", "context": "We looked.", "question": "Does it?", "answer": "yes"}
+    lines(tmp_path / "mine.jsonl", [row])
+    (tmp_path / "mine.yaml").write_text("where: mine.jsonl\nnormalise: true\n", encoding="utf-8")
+    assert questions.load(str(tmp_path / "mine.yaml")).normalise
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("shots: rest", "shots rest is what ids leave, and there are no ids"),
-        ("normalise: true", "normalise is for options that are scored by their text: set style to cloze or pubmedqa"),
-        ("{normalise: true, style: mmlu}", "normalise is for options that are scored by their text"),
+        ("normalise: true", "normalise is for options scored by their text: set style to cloze"),
+        ("{normalise: true, style: mmlu}", "normalise is for options scored by their text"),
     ],
 )
 def test_a_key_that_would_do_nothing_is_refused(tmp_path, line, said):

@@ -36,7 +36,8 @@ def _in_use() -> set[str]:
     torch: Any = sys.modules.get("torch")  # loading it takes seconds, and what has not been loaded uses no GPU
     if torch is None or not torch.cuda.is_initialized():
         return set()
-    return {f"GPU-{torch.cuda.get_device_properties(n).uuid}" for n in range(torch.cuda.device_count())}
+    used = [n for n in range(torch.cuda.device_count()) if torch.cuda.max_memory_allocated(n)]
+    return {f"GPU-{torch.cuda.get_device_properties(n).uuid}" for n in used}
 
 
 def _text(uuid: str | bytes) -> str:

@@ -58,7 +58,7 @@ def of_run(
     teacher: ModelReference | None,
     judging: dict[str, ModelReference],
 ) -> tuple[list[Row], TrainingSets]:
-    """A row for every artifact of a run, in the order in which it makes them, and what it trains on; makes nothing."""
+    """A row for every artifact of a run, a step after the other, and what it trains on; makes nothing."""
     rows, training = _requests(config, store, data, teacher)
     shown = _demonstrations(config, store, training, model, teacher)
     demos = shown[-1][2]

@@ -138,10 +138,6 @@ def _check_effect(path: Path, content: dict[Any, Any]) -> None:
         raise UserError(
             f"{path}: shots rest is what ids leave, and there are no ids: name the ids, or a file of worked examples"
         )
-    if content.get("normalise") and content.get("style") not in TEXTS:
-        raise UserError(
-            f"{path}: normalise is for options that are scored by their text: set style to {' or '.join(TEXTS)}, or remove it"
-        )
 
 
 def _location(path: Path, key: str, given: Any) -> Location:

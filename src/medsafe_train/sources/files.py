@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
@@ -16,6 +17,7 @@ from medsafe_train.config import UserError
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 # The columns of MMLU as its authors publish it: CSV files without a header.
 MMLU = ["question", "A", "B", "C", "D", "answer"]
+TABLES = (".csv", ".tsv")
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 
 
@@ -34,7 +36,7 @@ def read_file(path: Path, shown: str | None = None, columns: list[str] | None = 
     """The rows of a JSONL, JSON, CSV or Parquet file; UserError with file and line on anything that is none.
 
     `columns` names those of a CSV file without a header; MMLU's is known by its first row. Commas, semicolons or tabs part the
-    fields: what parts the first row into as many as are named, or else the header into most. JSON lines may be in a file called .json.
+    fields: what parts most rows into as many as are named, or else the header into most. JSON lines may be in a file called .json.
     """
     shown = shown or str(path)
     if not path.is_file():
@@ -63,9 +65,13 @@ def read_file(path: Path, shown: str | None = None, columns: list[str] | None = 
         raise UserError(
             f"{shown}: {path.suffix or 'no suffix'} is not known: give a .jsonl, .json, .csv or .parquet file"
         )
-    rows = [Row(values, f"{shown}:{line}", shown) for line, values in readers[suffix](text, shown)]
+    return [Row(values, f"{shown}:{line}", shown) for line, values in readers[suffix](text, shown)]
+
+
+def present(rows: list[Row], shown: str) -> list[Row]:
+    """The rows; UserError where there are none."""
     if not rows:
-        raise UserError(f"{shown}: the file has no rows: give one with at least one")
+        raise UserError(f"{shown}: no row in it: give at least one")
     return rows
 
 
@@ -95,7 +101,7 @@ def _json(text: str, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
     content = _parse(text, shown)
     if isinstance(content, dict):
         lists = [value for value in content.values() if _is_table(value)]
-        content = lists[0] if len(lists) == 1 else content
+        content = lists[0] if len(lists) == 1 else [] if list(content.values()) == [[]] else content
     if isinstance(content, dict):
         content = [
             {"id": key, **value} if isinstance(value, dict) else {"id": key, "value": value}
@@ -114,7 +120,7 @@ def _is_lines(text: str) -> bool:
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _csv(text: str, shown: str, columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -145,17 +151,23 @@ def _without_header(text: str) -> list[str] | None:
 
 def _delimiter(text: str, columns: list[str] | None) -> str:
     # Where nothing parts the header, there is one column, and a comma is as good as any.
-    fields = {mark: len(_first_row(text, mark)) for mark in SEPARATORS}
-    if columns:
-        return next((mark for mark, number in fields.items() if number == len(columns)), ",")
-    return max(fields, key=lambda mark: fields[mark])
+    def fits(mark: str) -> tuple[int, int]:
+        rows = _first_rows(text, mark)
+        return sum(len(row) == len(columns or ()) for row in rows), len(rows[0]) if rows else 0
+
+    return max(SEPARATORS, key=fits)
 
 
 def _first_row(text: str, mark: str) -> list[str]:
-    try:
-        return next(csv.reader(io.StringIO(text[:10_000]), delimiter=mark), [])
-    except csv.Error:
-        return []
+    return next(iter(_first_rows(text, mark)), [])
+
+
+def _first_rows(text: str, mark: str) -> list[list[str]]:
+    # As far as they can be read; the last may be cut.
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        rows.extend(row for row in csv.reader(io.StringIO(text[:10_000]), delimiter=mark) if row)
+    return rows
 
 
 def _parse(text: str, place: str) -> Any:
@@ -184,9 +196,9 @@ def _object(value: Any, place: str) -> dict[str, Any]:
 def text_of(row: Row, column: str) -> str:
     """A column's text, stripped; UserError when it is missing, empty or no text."""
     if column not in row.values:
-        # A file without a header gives its first row as names: that is how its author sees what is missing.
-        there = "its first line names" if Path(row.file).suffix.lower() in (".csv", ".tsv") else "there are"
-        raise UserError(f"{row.place}: no column {column!r}; {there}: {', '.join(map(str, row.values))}: rename one")
+        # A table without a header has its first row for names.
+        mend = "rename one, or put the names into a first line" if row.file.lower().endswith(TABLES) else "rename one"
+        raise UserError(f"{row.place}: no column {column!r}; there are: {', '.join(map(str, row.values))}: {mend}")
     value = row.values[column]
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{row.place}: {column} is {value!r}: give a text that is not empty")

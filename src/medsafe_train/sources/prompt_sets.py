@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from medsafe_train import artifacts
 from medsafe_train.config import UserError, shipped
-from medsafe_train.sources.files import Row, named_part, read_file, text_of, unique_ids
+from medsafe_train.sources.files import Row, named_part, present, read_file, text_of, unique_ids
 from medsafe_train.sources.read import Location, read
 
 SUFFIXES = (".jsonl", ".json", ".csv")
@@ -157,7 +157,7 @@ def load(name: str, kind: str, part: str, data_folder: str | None = None) -> Pro
 
 
 def _from_file(path: Path, kind: str, part: str) -> PromptSet:
-    rows = read_file(path)
+    rows = present(read_file(path), str(path))
     for row in rows:
         if named_part(row) not in (None, *PARTS):
             raise UserError(f"{row.place}: part {row.values['part']!r}: write {', '.join(PARTS)}, or leave it out")

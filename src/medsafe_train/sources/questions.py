@@ -10,7 +10,7 @@ from typing import Any
 
 from medsafe_train import artifacts, progress
 from medsafe_train.config import UserError
-from medsafe_train.sources.descriptions import Published, name_of, names, published
+from medsafe_train.sources.descriptions import TEXTS, Published, name_of, names, published
 from medsafe_train.sources.files import Row, named_part, unique_ids
 from medsafe_train.sources.question_rows import DECISIONS, READERS, Question, detect, prepared, row_id
 from medsafe_train.sources.read import Location, Table, locate, read
@@ -83,6 +83,8 @@ def load(given: str, limit: int | None = None, data_folder: str | None = None, s
         what = f"`only`, {known.only}, and" if known.only else ""
         raise UserError(f"{name}: no question to ask in {', '.join(digests)}: check it, {what} its column `part`")
     texts, style = {q.asks for q in questions}, known.style or _style(questions)
+    if known.normalise and style not in TEXTS:
+        raise UserError(f"{given}: normalise is for options scored by their text: set style to cloze, or remove it")
     examples = _questions(known, shown, name) if shots else []
     # Not what is asked, whatever its options: a worked example must not bring an answer near.
     pool = [q for q, _ in examples if q.asks not in texts]

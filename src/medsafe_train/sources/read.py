@@ -14,7 +14,7 @@ from pathlib import Path
 
 from medsafe_train import artifacts
 from medsafe_train.config import UserError, shipped
-from medsafe_train.sources.files import Row, read_file
+from medsafe_train.sources.files import Row, present, read_file
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def read(location: Location, data_folder: str | None) -> Table:
         path = fetch(place) if place.startswith("https://") else Path(place)
         table.rows += read_file(path, place, location.columns)
         table.sha256[_short(place, location, data_folder)] = artifacts.sha256(path)
+    present(table.rows, ", ".join(table.sha256))
     return table
 
 
