@@ -1,4 +1,4 @@
-"""Matrix products in float32 on a CPU by oneDNN: the same sums in a different order, twice as fast as MKL's on AMD's processors."""
+"""Matrix products in float32 on a CPU by oneDNN: the same sums in a different order, twice as fast as MKL's on AMD's processors that have AVX-512."""
 
 from __future__ import annotations
 
