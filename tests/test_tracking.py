@@ -52,6 +52,8 @@ def test_settings_stage_times_and_training_curve_are_there(offline):
     assert set(found["config"]) >= set(report_of(folder)["settings"])
     seconds = json.loads((folder / "timings.json").read_text())["seconds"]
     assert {key for key in found["summary"] if key.startswith("seconds/")} == {f"seconds/{stage}" for stage in seconds}
+    joules = json.loads((folder / "timings.json").read_text())["joules"]
+    assert {key for key in found["summary"] if key.startswith("joules/")} == {f"joules/{stage}" for stage in joules}
     places = json.loads((folder / "artifacts.json").read_text())
     with open(f"{places['finetune']}/training.jsonl") as file:
         losses = [entry["loss"] for entry in map(json.loads, file) if "loss" in entry]

@@ -19,17 +19,15 @@ def read() -> dict[str, float]:
     found = {}
     for handle in handles:
         with suppress(pynvml.NVMLError):  # an older card, or a part of one (MIG)
-            found[_text(pynvml.nvmlDeviceGetUUID(handle))] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
+            found[pynvml.nvmlDeviceGetUUID(handle)] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
     return found
 
 
 def taken(before: dict[str, float]) -> float | None:
     """Joules since `before` of the GPUs that this process uses, whatever else ran on them; None where that is not known."""
-    used = _in_use()
-    if not used or not used <= set(before):
-        return None
-    now = read()
-    return sum(now[gpu] - before[gpu] for gpu in used) if used <= set(now) else None
+    used, now = _in_use(), read()
+    known = bool(used) and used <= before.keys() & now.keys()
+    return sum(now[gpu] - before[gpu] for gpu in used) if known else None
 
 
 def _in_use() -> set[str]:
@@ -38,7 +36,3 @@ def _in_use() -> set[str]:
         return set()
     used = [n for n in range(torch.cuda.device_count()) if torch.cuda.max_memory_allocated(n)]
     return {f"GPU-{torch.cuda.get_device_properties(n).uuid}" for n in used}
-
-
-def _text(uuid: str | bytes) -> str:
-    return uuid.decode() if isinstance(uuid, bytes) else uuid

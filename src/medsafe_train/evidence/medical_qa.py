@@ -114,7 +114,7 @@ def _mean_by_question(answers: list[dict[str, Any]]) -> dict[str, float]:
 
 def _other_length(report: dict[str, Any], benchmark: Benchmark, answers: Answers) -> None:
     # With and without normalisation by length, where the two can differ: whichever is not the benchmark's own.
-    if benchmark.style not in ("cloze", "pubmedqa"):
+    if benchmark.lettered:
         return
     key, name = ("choice", "accuracy_by_sum") if benchmark.normalise else ("choice_normalised", "accuracy_by_length")
     made = figures([q.id for q in benchmark.questions], answers, lambda answer: answer[key] == answer["answer"])

@@ -151,11 +151,9 @@ def _without_header(text: str) -> list[str] | None:
 
 def _delimiter(text: str, columns: list[str] | None) -> str:
     # Where nothing parts the header, there is one column, and a comma is as good as any.
-    def fits(mark: str) -> tuple[int, int]:
-        rows = _first_rows(text, mark)
-        return sum(len(row) == len(columns or ()) for row in rows), len(rows[0]) if rows else 0
-
-    return max(SEPARATORS, key=fits)
+    if columns:
+        return max(SEPARATORS, key=lambda mark: [len(row) for row in _first_rows(text, mark)].count(len(columns)))
+    return max(SEPARATORS, key=lambda mark: len(_first_row(text, mark)))
 
 
 def _first_row(text: str, mark: str) -> list[str]:

@@ -41,6 +41,11 @@ class Benchmark:
     as_published: bool | None = None
     """whether the files are those that this was tested with; None where that cannot be told (the Hub, a user's own)"""
 
+    @property
+    def lettered(self) -> bool:
+        """Whether its options are scored by their letters, not by their texts."""
+        return self.style not in TEXTS
+
     def fingerprint(self) -> str:
         """Of what is asked and how, without the shots."""
         items = [[q.id, q.question, q.options, q.answer, q.context] for q in self.questions]

@@ -117,8 +117,7 @@ def _answer(benchmark: Benchmark, question: Question, seed: int, shots: int, sco
     values = scored["loglikelihoods"]
     choice = _likeliest(values)
     # The letters of lettered options are of one length, whatever the options' texts.
-    lettered = benchmark.style not in ("cloze", "pubmedqa")
-    lengths = [1 if lettered else len(option) for option in question.options]
+    lengths = [1 if benchmark.lettered else len(option) for option in question.options]
     normalised = _likeliest([value / length for value, length in zip(values, lengths, strict=True)])
     return {
         "id": question.id,
