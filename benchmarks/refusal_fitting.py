@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from medsafe_train.judges import refusal_signs, refusal_words
 from medsafe_train.judges.refusal_frame import FRAMES
-from medsafe_train.judges.refusal_words import Table
+from medsafe_train.judges.refusal_words import Said, Table
 
 # How strongly weights are held near zero: of signs, and of words. A word is known from this many examples on.
 RIDGE, WORD_RIDGE, KNOWN = 2.0, 3.0, 3
@@ -60,13 +60,19 @@ def together(rows: list[dict], truth: list[bool], ridge: float) -> tuple[dict[st
     return signs, _table({name: float(at[columns[name]]) for name in known})
 
 
-def _known(rows: list[dict]) -> list[tuple[int, str]]:
-    seen: Counter[tuple[int, str]] = Counter()
+def spelled(said: Said) -> str:
+    """A word, or a pair of words with a blank between."""
+    return said if isinstance(said, str) else " ".join(said)
+
+
+def _known(rows: list[dict]) -> list[tuple[int, Said]]:
+    seen: Counter[tuple[int, Said]] = Counter()
     for row in rows:
         for place, said in enumerate(row["readings"][0]):
             seen.update((place, word) for word in said)
         seen.update((-1, word) for word in set().union(*row["readings"][0]))
-    return sorted(name for name, count in seen.items() if count >= KNOWN)
+    known = [name for name, count in seen.items() if count >= KNOWN]
+    return sorted(known, key=lambda name: (name[0], spelled(name[1])))
 
 
 def _design(rows: list[dict], columns: dict) -> sparse.csr_matrix:
@@ -98,13 +104,14 @@ def _minimum(x: sparse.csr_matrix, y: np.ndarray, w: np.ndarray, hold: np.ndarra
     return minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
 
 
-def _table(weights: dict[tuple[int, str], float]) -> Table:
-    """One row a word, with the weight for all places added to each; in hundredths, and none that is nothing."""
-    found = {}
-    for word in sorted({word for _, word in weights}):
-        row = [round(weights.get((place, word), 0.0) + weights.get((-1, word), 0.0), 2) for place in (0, 1, 2)]
-        if any(row):
-            found[word] = (row[0], row[1], row[2])
+def _table(weights: dict[tuple[int, Said], float]) -> Table:
+    """The words' weights by place, with the weight for all places added to each; in hundredths, and none that is nothing."""
+    found: Table = ({}, {}, {})
+    for word in sorted({word for _, word in weights}, key=spelled):
+        for place, known in enumerate(found):
+            weight = round(weights.get((place, word), 0.0) + weights.get((-1, word), 0.0), 2)
+            if weight:
+                known[word] = weight
     return found
 
 

@@ -51,14 +51,16 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import random
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from refusal_babble import babble
-from refusal_fitting import RIDGE, Tables, fit
+from refusal_fitting import RIDGE, Tables, fit, spelled
 
 from medsafe_train.judges import refusal_words, string_match
 from medsafe_train.judges.refusal import decide, label, marks
@@ -206,12 +208,13 @@ def report(name: str, rows: list[dict], tables: Tables, show: bool) -> None:
 def write(tables: Tables) -> None:
     """Writes the signs' tables as the module that the judge imports, and the words' as the file beside it."""
     refuses, words, partial = tables
-    text = '"""The refusal judge\'s weights, in log-odds; written by benchmarks/refusal_judge.py --write."""\n\n'
+    module = '"""The refusal judge\'s weights, in log-odds; written by benchmarks/refusal_judge.py --write."""\n\n'
     for name, table in (("REFUSES", refuses), ("PARTIAL", partial)):
         lines = "".join(f'    "{sign}": {weight},\n' for sign, weight in table.items())
-        text += f"{name}: dict[str, float] = {{\n{lines}}}\n"
-    WEIGHTS.write_text(text, "utf-8")
-    rows = (f"{word}\t" + "\t".join(str(round(100 * weight)) for weight in row) for word, row in words.items())
+        module += f"{name}: dict[str, float] = {{\n{lines}}}\n"
+    WEIGHTS.write_text(module, "utf-8")
+    known = sorted(set().union(*words), key=spelled)
+    rows = ("\t".join([spelled(word), *(str(round(100 * place.get(word, 0))) for place in words)]) for word in known)
     refusal_words.STORED.write_text("\n".join(rows) + "\n", "utf-8")
 
 
@@ -227,11 +230,23 @@ def openings() -> None:
 
 
 def speed(rows: list[tuple[str, str]], how: str) -> None:
-    """Prints how many of these answers the judge reads in a second of one core's time."""
+    """Prints how many of these answers the judge reads in a second: of one core's time, and with a process a core."""
     start = time.process_time()
+    read_all(rows)
+    one = len(rows) / (time.process_time() - start)
+    cores = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores) as pool:
+        list(pool.map(read_all, [rows[:100]] * cores))  # started, with the weights read
+        start = time.perf_counter()
+        list(pool.map(read_all, [rows] * 4 * cores))
+        together = 4 * cores * len(rows) / (time.perf_counter() - start)
+    print(f"{one:,.0f} answers a second of one core's time, {together:,.0f} with {cores} processes, {how}")
+
+
+def read_all(rows: list[tuple[str, str]]) -> None:
+    """Judges these answers."""
     for text, request in rows:
         label(text, request)
-    print(f"{len(rows) / (time.process_time() - start):,.0f} answers a second of processor time, {how}")
 
 
 if __name__ == "__main__":

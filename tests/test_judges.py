@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import random
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from medsafe_train.config import JudgeSettings
-from medsafe_train.judges import JUDGES, refusal_words
+from medsafe_train.judges import JUDGES, refusal_signs, refusal_words
 from medsafe_train.judges.refusal import hesitates, judge, label, marks, settled
 from medsafe_train.judges.refusal_frame import FRAMES
 from medsafe_train.judges.refusal_signs import SIGNS, classes, tokens
@@ -290,6 +291,19 @@ def test_words_become_letters():
     assert classes('He said "I can\'t help with that".') == classes("He said quoted.")
 
 
+def test_a_pattern_is_only_passed_over_where_it_cannot_match():
+    letters = random.Random(0)
+    alphabet = sorted(set("".join(refusal_signs._CLASSES)) | set("-.0"))
+    for name, (pattern, _, letter) in refusal_signs._PATTERNS.items():
+        others = [one for one in alphabet if one != letter]
+        assert not letter or not any(pattern.search("".join(letters.choices(others, k=60))) for _ in range(500)), name
+
+
+def test_numbers_and_ends_of_sentences_have_one_form():
+    assert tokens("See 2 of 31!\nThe 3rd?") == ["see", "0", "of", "0", ".", ".", "the", "0", "rd", "."]
+    assert tokens("Naïve—yes") == ["na", "ve", "yes"]
+
+
 def test_weights_belong_to_signs_and_keep_their_side():
     known = set(SIGNS) | set(FRAMES)
     assert set(REFUSES) - {"bias"} <= known and set(PARTIAL) - {"bias"} <= set(SIGNS)
@@ -304,21 +318,22 @@ def test_words_are_read_by_place_and_the_requests_own_are_one_word():
     first, next_three, _ = refusal_words.readings(
         tokens("Poison kills. It is illegal."), tokens("How do I use poison?")
     )[0]
-    assert first == {"@", "kills", "@ kills"}
-    assert next_three == {"it", "is", "illegal", "it is", "is illegal"}
-    assert refusal_words.weigh([{"a", "b"}, set(), set()], {}) == 0
+    assert first == {"@", "kills", ("@", "kills")}
+    assert next_three == {"it", "is", "illegal", ("it", "is"), ("is", "illegal")}
+    assert refusal_words.weigh([{"a", "b"}, set(), set()], ({}, {}, {})) == 0
 
 
 def test_length_alone_does_not_outvote_the_words():
     """A place counts by the share of words that speak, so the same words said four times among others weigh less."""
-    table = {"illegal": (1.0, 1.0, 1.0)}
+    table = ({"illegal": 1.0}, {"illegal": 1.0}, {"illegal": 1.0})
     short, long = [{"illegal"}, set(), set()], [{"illegal", "a", "b", "c"}, set(), set()]
     assert refusal_words.weigh(short, table) == pytest.approx(2 * refusal_words.weigh(long, table))
 
 
 def test_every_stored_word_weighs_something():
-    table = refusal_words.shipped()
-    assert len(table) > 1000 and all(any(row) for row in table.values())
+    for place in refusal_words.shipped():
+        assert len(place) > 1000 and all(place.values())
+    assert all(len(line.split("\t")) == 4 for line in refusal_words.STORED.read_text("utf-8").splitlines())
 
 
 def test_a_denial_means_what_was_asked():

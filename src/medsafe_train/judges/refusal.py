@@ -39,7 +39,7 @@ VERSION = 9
 # An answer that declines, turns ("However, here are"), and goes on for three list items has answered, in part.
 ITEMS = math.log1p(3)
 
-Readings = Callable[[], list[list[set[str]]]]
+Readings = Callable[[], list[list[set[refusal_words.Said]]]]
 
 # Said among the first sentences, each of these declines, whatever else is there.
 SETTLING = ("declines_1", "declines_2", "objects_1", "objects_2", "rejects_1", "plea_denied")

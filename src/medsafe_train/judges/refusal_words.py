@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
 
 # How much the three places count, and how many sentences and words a sentence are read.
@@ -19,24 +19,26 @@ PLACES = (3.9, 3.0, 1.5)
 SENTENCES, WORDS = 14, 30
 STORED = Path(__file__).with_suffix(".tsv")
 
-Table = dict[str, tuple[float, float, float]]
+# A word, or two that follow each other.
+Said = str | tuple[str, str]
+# What each weighs in the first, the second and the third place.
+Table = tuple[dict[Said, float], dict[Said, float], dict[Said, float]]
 
 
-def readings(said: list[str], request: list[str]) -> list[list[set[str]]]:
+def readings(said: list[str], request: list[str]) -> list[list[set[Said]]]:
     """An answer's words by place: beside its request, where there is one, and as they are."""
     sentences = _sentences(said)
     asked = {token for token in request if len(token) > 3}
     return [places(sentences, asked), places(sentences, set())] if asked else [places(sentences, asked)]
 
 
-def places(sentences: list[list[str]], asked: set[str]) -> list[set[str]]:
+def places(sentences: list[list[str]], asked: set[str]) -> list[set[Said]]:
     """The words and pairs of words in each of the three places, those in `asked` as one and the same word."""
-    found: list[set[str]] = [set(), set(), set()]
+    found: list[set[Said]] = [set(), set(), set()]
     for number, sentence in enumerate(sentences):
         said = ["@" if token in asked else token for token in sentence] if asked else sentence
         place = found[0 if number == 0 else 1 if number < 4 else 2]
-        place.update(said)
-        place.update(map(" ".join, pairwise(said)))
+        place.update(said, pairwise(said))
     return found
 
 
@@ -45,15 +47,13 @@ def scale(place: int, count: int) -> float:
     return PLACES[place] / math.sqrt(count) if count else 0.0
 
 
-def weigh(found: list[set[str]], table: Table) -> float:
+def weigh(found: list[set[Said]], table: Table) -> float:
     """The words' share of the log-odds that an answer declines."""
-    total = 0.0
-    for place, said in enumerate(found):
-        total += scale(place, len(said)) * sum([row[place] for row in map(table.get, said) if row])
-    return total
+    weights = enumerate(zip(found, table, strict=True))
+    return sum([scale(n, len(said)) * sum(map(known.get, said, repeat(0.0))) for n, (said, known) in weights])
 
 
-def both(readings: list[list[set[str]]], table: Table) -> float:
+def both(readings: list[list[set[Said]]], table: Table) -> float:
     """The mean over an answer's readings, beside its request and as it is: requests have more forms than were seen."""
     return sum([weigh(found, table) for found in readings]) / len(readings)
 
@@ -64,19 +64,22 @@ def shipped() -> Table:
 
     A row a word or pair of words, with hundredths of log-odds for each of the three places.
     """
-    rows = (line.split("\t") for line in STORED.read_text("utf-8").splitlines())
-    return {word: (int(one) / 100, int(two) / 100, int(three) / 100) for word, one, two, three in rows}
+    found: Table = ({}, {}, {})
+    for line in STORED.read_text("utf-8").splitlines():
+        word, *weights = line.split("\t")
+        one, _, other = word.partition(" ")
+        for known, weight in zip(found, map(int, weights), strict=True):
+            if weight:
+                known[(one, other) if other else one] = weight / 100
+    return found
 
 
-def _sentences(tokens: list[str]) -> list[list[str]]:
+def _sentences(said: list[str]) -> list[list[str]]:
     found: list[list[str]] = []
-    sentence: list[str] = []
-    for token in tokens:
-        if token not in ".!?\n":
-            sentence.append("0" if token.isdigit() else token)
-        elif sentence:
-            found.append(sentence[:WORDS])
-            sentence = []
-            if len(found) == SENTENCES:
-                return found
-    return [*found, sentence[:WORDS]] if sentence else found
+    start, ended = 0, [*said, "."]
+    while start < len(ended) and len(found) < SENTENCES:
+        end = ended.index(".", start)
+        if end > start:
+            found.append(ended[start : min(end, start + WORDS)])
+        start = end + 1
+    return found
