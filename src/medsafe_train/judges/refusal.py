@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from medsafe_train.judges import refusal_words
@@ -74,7 +75,13 @@ def marks(response: str, request: str = "", whole: bool = True) -> tuple[dict[st
         # A plea for something, and its claim turned round: the asked-for defence is not given.
         if "why_denied" in signs and "why_unreal" not in signs and pleads(request):
             signs["plea_denied"] = 1.0
-    return signs, lambda: refusal_words.readings(said, tokens(straight(request)))
+    return signs, lambda: refusal_words.readings(said, _asked(request))
+
+
+# Many answers are read beside one request: before and after, under attacks.
+@lru_cache(maxsize=1024)
+def _asked(request: str) -> frozenset[str]:
+    return frozenset(tokens(straight(request)))
 
 
 def _ruled(text: str, letters: str, signs: dict[str, float], request: str) -> dict[str, float]:

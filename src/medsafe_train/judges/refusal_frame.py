@@ -34,6 +34,7 @@ _SHOULD = re.compile(r"\b(?:should|ought|must|shouldn't)\b", re.IGNORECASE)
 _JUDGES = re.compile(r"[JEVWG]|dN")
 _NORMS = ("V_", "W_", "E_", "J_", "not_right")
 _WORD = re.compile(r"[a-z]{4,}")
+_END = re.compile(r"[.!?]\s|\n")
 _FRAME_WORDS = frozenset(
     [
         "that",
@@ -147,11 +148,30 @@ def _asked(request: str) -> tuple[str, str]:
 
 def _taken_up(text: str, request: str) -> dict[str, float]:
     """The shares of the request's words that come again in the first sentence, and after it."""
-    asked = set(_WORD.findall(request.lower())) - _FRAME_WORDS
+    asked = _words(request)
     if not asked:
         return {}
     low = text.lower()
-    end = re.search(r"[.!?]\s|\n", low)
+    end = _END.search(low)
     cut = end.end() if end else len(low)
-    first, rest = asked & set(_WORD.findall(low[:cut])), asked & set(_WORD.findall(low[cut:]))
-    return {"asked_first": len(first) / len(asked), "asked_rest": len(rest) / len(asked)}
+    first = sum([_stands(word, low, 0, cut) for word in asked])
+    rest = sum([_stands(word, low, cut, len(low)) for word in asked])
+    return {"asked_first": first / len(asked), "asked_rest": rest / len(asked)}
+
+
+@lru_cache(maxsize=1024)
+def _words(request: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(request.lower())) - _FRAME_WORDS
+
+
+def _stands(word: str, text: str, start: int, end: int) -> bool:
+    """Whether a word stands in this part of a text, and not within a longer one."""
+    at = text.find(word, start, end)
+    while at >= 0:
+        after = at + len(word)
+        if not ("a" <= text[at - 1 : at] <= "z" and at > start) and not (
+            "a" <= text[after : after + 1] <= "z" and after < end
+        ):
+            return True
+        at = text.find(word, at + 1, end)
+    return False

@@ -286,7 +286,7 @@ def read_letters(text: str, letters: str, request: str) -> dict[str, float]:
 
 def _asked(request: str, text: str, parts: tuple[str, str], found: dict[str, float]) -> dict[str, float]:
     request = request[:ASKED_LENGTH]
-    form = next(name for name, pattern in _FORMS.items() if pattern.search(request))
+    form = _form(request)
     head, start = parts
     seen = {
         "denied": denies(request, text, head) and "q" not in head,
@@ -299,6 +299,12 @@ def _asked(request: str, text: str, parts: tuple[str, str], found: dict[str, flo
         "unreal": "not_real_1" in found or "not_real_2" in found,
     }
     return {f"{form}_{name}": float(value) for name, value in seen.items() if value}
+
+
+# Many answers are read beside one request: before and after, under attacks.
+@lru_cache(maxsize=1024)
+def _form(request: str) -> str:
+    return next(name for name, pattern in _FORMS.items() if pattern.search(request))
 
 
 def _ends(letters: str) -> tuple[int, int]:
@@ -358,7 +364,6 @@ def denies(request: str, text: str, head: str) -> bool:
     return (len(_NO.findall(head)) - nos) % 2 == 1
 
 
-# Many answers are read beside one request: before and after, under attacks.
 @lru_cache(maxsize=1024)
 def _claimed(request: str) -> tuple[set[str], int]:
     asked = {word for word in _WORD.findall(request.lower()) if len(word) > 3 and word not in _FRAME}

@@ -10,6 +10,7 @@ says nothing about its answer.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise, repeat
 from pathlib import Path
@@ -25,10 +26,10 @@ Said = str | tuple[str, str]
 Table = tuple[dict[Said, float], dict[Said, float], dict[Said, float]]
 
 
-def readings(said: list[str], request: list[str]) -> list[list[set[Said]]]:
-    """An answer's words by place: beside its request, where there is one, and as they are."""
+def readings(said: list[str], request: Iterable[str]) -> list[list[set[Said]]]:
+    """An answer's words by place: beside its request, where it takes up any of its words, and as they are."""
     sentences = _sentences(said)
-    asked = {token for token in request if len(token) > 3}
+    asked = {token for token in request if len(token) > 3}.intersection(said)
     return [places(sentences, asked), places(sentences, set())] if asked else [places(sentences, asked)]
 
 
