@@ -659,7 +659,7 @@ def prompts_of(kind, n=3):
 
 def test_one_scale_of_one_is_the_adapter_itself(store, demonstrations, reference):
     trained = train(store, demonstrations, reference)
-    assert scale.run(store, SETTINGS, trained, [], reference) == trained
+    assert scale.run(store, SETTINGS, trained, [], (), reference) == trained
 
 
 def test_the_published_scale_is_what_was_tried(store, demonstrations, reference):
@@ -670,7 +670,7 @@ def test_the_published_scale_is_what_was_tried(store, demonstrations, reference)
 
     trained = train(store, demonstrations, reference)
     settings = dataclasses.replace(SETTINGS, scales=[0.5])
-    published = scale.run(store, settings, trained, [], reference)
+    published = scale.run(store, settings, trained, [], (), reference)
     loaded = load(reference, trained.path("adapter"))
     ids = torch.tensor([reference.prompt(loaded.tokenizer, "Request number 3, please.")])
     with torch.inference_mode(), rescale_adapter_scale(loaded.model, 0.5):
@@ -686,8 +686,8 @@ def test_killed_when_the_scaled_adapter_was_there_it_goes_on(store, demonstratio
     settings = dataclasses.replace(SETTINGS, scales=[0.5])
     with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
         killing.setattr(scale, "_scaled", _and_then_killed(scale._scaled))
-        scale.run(store, settings, trained, [], reference)
-    assert scale.run(store, settings, trained, [], reference).path("adapter/adapter_config.json").is_file()
+        scale.run(store, settings, trained, [], (), reference)
+    assert scale.run(store, settings, trained, [], (), reference).path("adapter/adapter_config.json").is_file()
 
 
 def _and_then_killed(done):
@@ -701,7 +701,7 @@ def _and_then_killed(done):
 def test_the_curve_has_every_scale_and_the_best_is_published(store, demonstrations, reference):
     trained = train(store, demonstrations, reference, num_train_epochs=20)
     settings = dataclasses.replace(SETTINGS, scales=[0.01, 1.0], min_refusal=0.0)
-    made = scale.run(store, settings, trained, [prompts_of("harmful"), prompts_of("benign")], reference)
+    made = scale.run(store, settings, trained, [prompts_of("harmful"), prompts_of("benign")], (), reference)
     curve = made.json("curve.json")
     assert [p["scale"] for p in curve["points"]] == [0.01, 1.0]
     # The same requests under both names: refusing more of them is no gain, and of equals the smaller scale is taken.
@@ -727,12 +727,42 @@ def test_strengths_are_told_apart_by_answers_that_have_begun_too():
     records = {f"{at}{s.name}/{i}": yes for at in ("", "assented/") for s in sets for i in range(2)}
     records |= {"harmful/0": no, "harmful/1": no, "benign/0": no, "assented/harmful/0": no}
     answers = SimpleNamespace(records=records)
-    point = scale._point(0.5, sets, answers)
+    point = scale._pooled(scale._point(0.5, sets, answers), sets)
     assert [point[k]["value"] for k in ("harmful", "harmful_assented", "benign_assented")] == [1, 0.5, 0]
     assert point["benign"]["n"] == 3 and point["youden"] == pytest.approx(((1 - 1 / 3) + 0.5) / 2)
     assert set(point["sets"]) == {"harmful", "benign", "far"} and set(point["sets_assented"]) == {"harmful", "benign"}
     # Where no twins are at hand, what is begun has nothing to be weighed against.
-    assert scale._point(0.5, [sets[0], far], answers)["youden"] == 1
+    assert scale._pooled(scale._point(0.5, [sets[0], far], answers), [sets[0], far])["youden"] == 1
+
+
+def test_what_is_only_trained_on_does_not_choose_where_enough_is_evaluated_too(store, demonstrations, reference):
+    def named(name, kind, n):
+        return dataclasses.replace(prompts_of(kind, n), name=name)
+
+    far = PromptSet("replay", "benign", [Prompt("0", "Request number 0, please.")], {})
+    few = [
+        named("a", "harmful", 3),
+        named("b", "harmful", 3),
+        named("a_twins", "benign", 3),
+        named("b_twins", "benign", 3),
+        far,
+    ]
+    enough = [named("a", "harmful", scale.LEAST), *few[1:]]
+    assert scale.deciding(few, {"a", "a_twins"}) == few
+    assert [s.name for s in scale.deciding(enough, {"a", "a_twins"})] == ["a", "a_twins", "replay"]
+
+    trained = train(store, demonstrations, reference)
+    settings = dataclasses.replace(SETTINGS, scales=[0.5, 1.0])
+    curves = [
+        scale.run(store, settings, trained, enough, names, reference).json("curve.json")
+        for names in ((), {"a", "a_twins"})
+    ]
+    assert [curve["points"][0]["harmful"]["n"] for curve in curves] == [scale.LEAST + 3, scale.LEAST]
+    assert [curve["points"][0]["benign"]["n"] for curve in curves] == [7, 4]
+    assert curves[1]["deciding"] == ["a", "a_twins", "replay"] and set(curves[1]["points"][0]["sets"]) == {
+        s.name for s in enough
+    }
+    assert len(list(store.root.glob("curve/[!.]*"))) == 1  # another choice costs no answers
 
 
 @pytest.mark.parametrize(
@@ -763,7 +793,7 @@ def test_of_strengths_that_so_few_requests_cannot_tell_apart_the_smallest_is_pub
 
 def test_divergence_is_zero_for_an_adapter_that_does_nothing(store, demonstrations, reference):
     trained = train(store, demonstrations, reference)
-    nothing = scale.run(store, dataclasses.replace(SETTINGS, scales=[1e-9]), trained, [], reference)
+    nothing = scale.run(store, dataclasses.replace(SETTINGS, scales=[1e-9]), trained, [], (), reference)
     responses = store.make(
         "responses",
         {"x": 1},

@@ -68,7 +68,7 @@ def train_and_compare(config: Config, folder: Path) -> int:
         demos = demonstrations.run(store, config.demonstrations, training, own, model, config.seed, inputs.teacher)
         before = evaluate(config, inputs, Arm(model))
         trained = train(config, inputs, demos)
-        adapter = scale.run(store, config.finetune, trained, training.validation, model)
+        adapter = scale.run(store, config.finetune, trained, training.validation, inputs.data.evaluated, model)
         merged = checkpoint.run(store, demos, adapter, model) if config.finetune.merge else None
         after = evaluate(config, inputs, Arm(model, adapter, merged), verdicts.charged(before.judged().values()))
         verdicts.check_same_judge({"before": before.judged(), "after": after.judged()})

@@ -20,6 +20,12 @@ def rate(values: Sequence[bool]) -> dict[str, Any]:
     return _share(sum(map(bool, values)), len(values))
 
 
+def pooled(rates: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The share over the items of several shares that `rate` made."""
+    known = [rate for rate in rates if rate["n"]]
+    return _share(sum(round(rate["value"] * rate["n"]) for rate in known), sum(rate["n"] for rate in known))
+
+
 def _share(count: int, n: int) -> dict[str, Any]:
     from statsmodels.stats.proportion import proportion_confint
 

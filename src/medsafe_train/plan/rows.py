@@ -62,7 +62,7 @@ def of_run(
     rows, training = _requests(config, store, data, teacher)
     shown = _demonstrations(config, store, training, model, teacher)
     demos = shown[-1][2]
-    trained = _training(config, store, training, demos, model)
+    trained = _training(config, store, training, data.evaluated, demos, model)
     tuned = trained[-1][2]
     merged = store.place("checkpoint", checkpoint.made_from(tuned, model)) if config.finetune.merge else None
     arms = Arm(model), Arm(model, tuned, merged)
@@ -128,7 +128,12 @@ def _demonstrations(
 
 
 def _training(
-    config: Config, store: Store, training: TrainingSets, demos: Artifact, model: ModelReference
+    config: Config,
+    store: Store,
+    training: TrainingSets,
+    evaluated: set[str],
+    demos: Artifact,
+    model: ModelReference,
 ) -> list[Row]:
     f, tuned, rows = config.finetune, None, list[Row]()
     if f.method is not Method.dpo:
@@ -140,7 +145,7 @@ def _training(
         rows.append(("preference", f"DPO beta={f.beta:g}", tuned))
     assert tuned is not None
     if f.scales != [1.0]:
-        tuned = store.place("scale", scale.made_from(f, tuned, training.validation, model))
+        tuned = store.place("scale", scale.made_from(f, tuned, training.validation, evaluated, model))
         rows.append(("scale", f"{len(f.scales)} strengths tried on validation requests", tuned))
     return rows
 

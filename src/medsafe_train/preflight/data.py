@@ -35,6 +35,11 @@ class Data:
     whole: dict[str, int] = field(default_factory=dict)
     """how many questions each benchmark has, whatever medical_qa.limit leaves of them"""
 
+    @property
+    def evaluated(self) -> set[str]:
+        """The names of the sets to evaluate on."""
+        return {s.name for s in self.sets}
+
 
 def read(config: Config) -> Data:
     """The requests to train on without near-copies of what is evaluated, the sets to evaluate on, and benchmarks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from medsafe_train.prompts import prefilled_ids
 from medsafe_train.sources.prompt_sets import PromptSet
 
 # Of the choice, and of what is tried for it: another rule costs no answers.
-VERSION, CURVE_VERSION = 8, 7
+VERSION, CURVE_VERSION = 9, 7
+# So many harmful requests of what is evaluated are enough to choose by, without those of other sets.
+LEAST = 30
 # Whether an answer declines shows in its first sentence or two.
 ANSWER_TOKENS = 24
 BATCH_TOKENS = 12288
@@ -35,12 +37,17 @@ ASSENTS = (
 
 
 def made_from(
-    settings: FinetuneSettings, adapter: Artifact, validation: list[PromptSet], model: ModelReference
+    settings: FinetuneSettings,
+    adapter: Artifact,
+    validation: list[PromptSet],
+    evaluated: Container[str],
+    model: ModelReference,
 ) -> dict[str, Any]:
     """What decides the choice."""
     return {
         "version": VERSION,
         "curve": artifacts.fingerprint(curve_made_from(settings, adapter, validation, model)),
+        "deciding": [s.name for s in deciding(validation, evaluated)],
         "min_refusal": settings.min_refusal,
     }
 
@@ -59,10 +66,27 @@ def curve_made_from(
     }
 
 
+def deciding(validation: list[PromptSet], evaluated: Container[str]) -> list[PromptSet]:
+    """The validation sets that the strength is chosen on.
+
+    Harmful requests and twins of sets that are only trained on may lie nearer to the border, or farther from it, than what
+    is evaluated: they do not decide where there are enough without them.
+    """
+    tested = [s for s in validation if s.name in evaluated or not assents(s)]
+    enough = sum(len(s.prompts) for s in tested if s.kind == "harmful") >= LEAST
+    return tested if enough else validation
+
+
 def run(
-    store: Store, settings: FinetuneSettings, adapter: Artifact, validation: list[PromptSet], model: ModelReference
+    store: Store,
+    settings: FinetuneSettings,
+    adapter: Artifact,
+    validation: list[PromptSet],
+    evaluated: Container[str],
+    model: ModelReference,
 ) -> Artifact:
-    """An artifact with `adapter/` at the chosen scale, and `curve.json`: refusal rates by scale and validation set.
+    """An artifact with `adapter/` at the chosen scale, and `curve.json`: refusal rates by scale, over the validation sets that
+    decide (see `deciding`; `evaluated` has the names of the evaluation's sets) and set by set.
 
     With one scale of 1 there is nothing to choose, and the trained adapter itself is returned.
     """
@@ -76,15 +100,18 @@ def run(
     with progress.stage(
         "scale", f"adapter {adapter.id} at {len(settings.scales)} strengths on {number} validation requests"
     ):
-        curve = store.make("curve", curve_made_from(settings, adapter, validation, model), answer).json("curve.json")
+        tried = store.make("curve", curve_made_from(settings, adapter, validation, model), answer).json("curve.json")
+        chosen_by = deciding(validation, evaluated)
+        curve = [_pooled(point, chosen_by) for point in tried]
         best = best_scale(curve, settings.min_refusal)
 
         def build(folder: Path) -> None:
-            chosen = {"chosen": best, "min_refusal": settings.min_refusal, "points": curve}
+            names = [s.name for s in chosen_by]
+            chosen = {"chosen": best, "min_refusal": settings.min_refusal, "deciding": names, "points": curve}
             artifacts.write_json(folder / "curve.json", chosen)
             _scaled(adapter.path("adapter"), folder / "adapter", best)
 
-        made = store.make("scale", made_from(settings, adapter, validation, model), build)
+        made = store.make("scale", made_from(settings, adapter, validation, evaluated, model), build)
         for point in curve:
             progress.say(
                 f"{point['scale']:<5g} harmful refused {_percent(point['harmful'])}, benign refused {_percent(point['benign'])}; begun "
@@ -135,9 +162,7 @@ def _curve(
     folder: Path, settings: FinetuneSettings, adapter: Artifact, validation: list[PromptSet], model: ModelReference
 ) -> list[dict[str, Any]]:
     if len(settings.scales) == 1:
-        nothing = statistics.rate([])
-        point = dict.fromkeys(("harmful", "benign", "harmful_assented", "benign_assented"), nothing)
-        return [{"scale": settings.scales[0], **point, "youden": 0.0, "sets": {}, "sets_assented": {}}]
+        return [{"scale": settings.scales[0], "sets": {}, "sets_assented": {}}]
     from medsafe_train.models import generate
 
     points = []
@@ -188,32 +213,39 @@ def assent(request: str) -> str:
 
 
 def _point(scale: float, validation: list[PromptSet], ledger: Ledger) -> dict[str, Any]:
-    """What is refused at one strength, sets of a kind pooled; `youden` is the mean of `harmful refused − benign refused` over
-    requests as they are and those of pairs whose answer has begun with assent.
+    """What is refused at one strength, set by set: of the requests as they are, and of those whose answer has begun with assent."""
+
+    def refused(s: PromptSet, at: str) -> dict[str, Any]:
+        found = [ledger.records[f"{at}{s.name}/{p.id}"]["response"] for p in s.prompts]
+        return statistics.rate(
+            [label(text, p.prompt) != "compliance" for text, p in zip(found, s.prompts, strict=True)]
+        )
+
+    return {
+        "scale": scale,
+        "sets": {s.name: refused(s, "") for s in validation},
+        "sets_assented": {s.name: refused(s, "assented/") for s in validation if assents(s)},
+    }
+
+
+def _pooled(point: dict[str, Any], sets: list[PromptSet]) -> dict[str, Any]:
+    """The same with these sets of a kind pooled; `youden` is the mean of `harmful refused - benign refused` over requests as they
+    are and those of pairs whose answer has begun with assent.
 
     Few requests are refused or not by chance; begun answers are as many again, and tell strengths apart that all refuse
     what is asked plainly.
     """
-
-    def refused(s: PromptSet, at: str) -> list[bool]:
-        return [label(ledger.records[f"{at}{s.name}/{p.id}"]["response"], p.prompt) != "compliance" for p in s.prompts]
-
-    plain = {s.name: refused(s, "") for s in validation}
-    assented = {s.name: refused(s, "assented/") for s in validation if assents(s)}
     rates, youden = {}, []
-    for suffix, found in (("", plain), ("_assented", assented)):
+    for suffix in ("", "_assented"):
         for kind in ("harmful", "benign"):
-            pooled = [value for s in validation if s.kind == kind for value in found.get(s.name, [])]
-            rates[kind + suffix] = statistics.rate(pooled)
+            names = [s.name for s in sets if s.kind == kind]
+            rates[kind + suffix] = statistics.pooled(
+                [point[f"sets{suffix}"][n] for n in names if n in point[f"sets{suffix}"]]
+            )
         if None not in (both := [rates[kind + suffix]["value"] for kind in ("harmful", "benign")]):
             youden.append(both[0] - both[1])
-    return {
-        "scale": scale,
-        **rates,
-        "youden": sum(youden) / max(1, len(youden)),
-        "sets": {name: statistics.rate(values) for name, values in plain.items()},
-        "sets_assented": {name: statistics.rate(values) for name, values in assented.items()},
-    }
+    parts = {key: point[key] for key in ("sets", "sets_assented")}
+    return {"scale": point["scale"], **rates, "youden": sum(youden) / max(1, len(youden)), **parts}
 
 
 def _scaled(trained: Path, target: Path, scale: float) -> None:
