@@ -747,8 +747,9 @@ def test_what_is_only_trained_on_does_not_choose_where_enough_is_evaluated_too(s
         named("b_twins", "benign", 3),
         far,
     ]
-    enough = [named("a", "harmful", scale.LEAST), *few[1:]]
+    enough = [named("a", "harmful", scale.LEAST), few[1], named("a_twins", "benign", scale.LEAST), *few[3:]]
     assert scale.deciding(few, {"a", "a_twins"}) == few
+    assert scale.deciding(enough, {"a"}) == enough  # without twins, refusing everything would be best
     assert [s.name for s in scale.deciding(enough, {"a", "a_twins"})] == ["a", "a_twins", "replay"]
 
     trained = train(store, demonstrations, reference)
@@ -758,7 +759,7 @@ def test_what_is_only_trained_on_does_not_choose_where_enough_is_evaluated_too(s
         for names in ((), {"a", "a_twins"})
     ]
     assert [curve["points"][0]["harmful"]["n"] for curve in curves] == [scale.LEAST + 3, scale.LEAST]
-    assert [curve["points"][0]["benign"]["n"] for curve in curves] == [7, 4]
+    assert [curve["points"][0]["benign"]["n"] for curve in curves] == [scale.LEAST + 4, scale.LEAST + 1]
     assert curves[1]["deciding"] == ["a", "a_twins", "replay"] and set(curves[1]["points"][0]["sets"]) == {
         s.name for s in enough
     }

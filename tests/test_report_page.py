@@ -260,7 +260,7 @@ def test_how_it_was_made_is_told_whole(items):
     assert ("validation", "not measured in this run") in found["judge"].terms
     assert dict(found["time"].terms) == {"finetune": "1 min 30 s", "responses": "30 s", "together": "2 min 0 s"}
     rows = {row[0]: row for row in found["data"].rows}
-    assert rows["harmful_requests"][1] == "40 evaluated, 40 trained on, 40 to choose the strength"
+    assert rows["harmful_requests"][1] == "40 evaluated, 40 trained on, 40 tried for the strength"
     assert "CC-BY-4.0" in rows["medical_questions"] and "1" * 64 in rows["medical_questions"][-1]
     assert ("finetune.learning_rate", "0.0005") in found["settings"].terms
     spent = {s.name: s for s in made.sections(report, {"finetune": 90.0, "responses": 30.0}, {"finetune": 7200.0})}

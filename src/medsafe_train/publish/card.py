@@ -155,7 +155,7 @@ def _sets(report: dict[str, Any]) -> list[tuple[str, str, int, str, str]]:
     found = []
     for key, use in (
         ("training_sets", "trained on"),
-        ("validation_sets", "strength chosen on"),
+        ("validation_sets", "tried for the strength"),
         ("prompt_sets", "evaluated"),
         ("benchmarks", "evaluated"),
     ):

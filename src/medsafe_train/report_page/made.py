@@ -12,7 +12,7 @@ SETS = (
     ("prompt_sets", "evaluated"),
     ("benchmarks", "evaluated"),
     ("training_sets", "trained on"),
-    ("validation_sets", "to choose the strength"),
+    ("validation_sets", "tried for the strength"),
 )
 
 

@@ -21,7 +21,7 @@ from medsafe_train.sources.prompt_sets import PromptSet
 
 # Of the choice, and of what is tried for it: another rule costs no answers.
 VERSION, CURVE_VERSION = 9, 7
-# So many harmful requests of what is evaluated are enough to choose by, without those of other sets.
+# So many harmful requests, and so many twins, of what is evaluated are enough to choose by, without those of other sets.
 LEAST = 30
 # Whether an answer declines shows in its first sentence or two.
 ANSWER_TOKENS = 24
@@ -73,8 +73,8 @@ def deciding(validation: list[PromptSet], evaluated: Container[str]) -> list[Pro
     is evaluated: they do not decide where there are enough without them.
     """
     tested = [s for s in validation if s.name in evaluated or not assents(s)]
-    enough = sum(len(s.prompts) for s in tested if s.kind == "harmful") >= LEAST
-    return tested if enough else validation
+    numbers = [sum(len(s.prompts) for s in tested if s.kind == kind and assents(s)) for kind in ("harmful", "benign")]
+    return tested if min(numbers) >= LEAST else validation
 
 
 def run(
