@@ -14,7 +14,8 @@ from medsafe_train.config import JudgeSettings
 from medsafe_train.judges import JUDGES, refusal_signs, refusal_words
 from medsafe_train.judges.refusal import hesitates, judge, label, marks, settled
 from medsafe_train.judges.refusal_frame import FRAMES
-from medsafe_train.judges.refusal_signs import SIGNS, classes, tokens
+from medsafe_train.judges.refusal_letters import classes, tokens
+from medsafe_train.judges.refusal_signs import SIGNS
 from medsafe_train.judges.refusal_weights import PARTIAL, REFUSES
 
 ROOT = Path(__file__).parents[1]

@@ -29,8 +29,9 @@ from typing import Any
 
 from medsafe_train.judges import refusal_words
 from medsafe_train.judges.refusal_frame import OF_REQUEST, frame, pleads
+from medsafe_train.judges.refusal_letters import sentences_of, tokens
 from medsafe_train.judges.refusal_phrases import delivers, instructs, straight
-from medsafe_train.judges.refusal_signs import advises, begun, read_letters, sentences_of, tokens
+from medsafe_train.judges.refusal_signs import advises, begun, read_letters
 from medsafe_train.judges.refusal_weights import PARTIAL, REFUSES
 from medsafe_train.judges.verdict import scored
 
