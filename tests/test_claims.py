@@ -197,6 +197,29 @@ def test_coverage_is_that_of_scores_too():
     assert criterion["verdict"] == "failed" and criterion["value"] == pytest.approx(0.75)
 
 
+def test_a_model_whose_answers_do_not_hang_together_does_not_pass():
+    place = TWINS.rpartition("/")[0] + "/coherent_rate"
+    made = figures()
+    for arm, share in (("before", 0.9), ("after", 0.8)):
+        made[f"{arm}/{place}"] = {"value": share, "ci95": [share - 0.05, share + 0.05], "n": 800, "unscored": 0}
+    assert judged(made)["verdict"] == "passed"
+    made[f"after/{place}"] |= {"value": 0.1, "ci95": [0.05, 0.15]}
+    assert names_against(judged(made)) == {"coherence"}
+    made[f"before/{place}"] |= {"value": 0.1, "ci95": [0.05, 0.15]}  # nothing was lost
+    assert judged(made)["verdict"] == "passed"
+
+
+def test_a_run_ends_with_its_gates_verdict_and_what_that_means():
+    lost = {"name": "over_refusal", "verdict": "failed"}
+    open_ = [{"name": name, "verdict": "undecided"} for name in ("harm", "harm", "capability")]
+    found = {"verdict": "failed", "enforced": False, "stops": True, "criteria": [lost, *open_]}
+    against = "failed (failed: over refusal; undecided: harm, capability)"
+    assert gates.closing({"gate": found}) == f"{against}; gate.enforce=true would end with exit code 3"
+    assert gates.closing({"gate": found | {"enforced": True}}) == f"{against}; exit code 3"
+    passed = {"verdict": "passed", "enforced": True, "stops": False, "criteria": []}
+    assert gates.closing({"gate": passed}) == "passed" and gates.closing({}) is None
+
+
 def test_what_was_not_measured_is_undecided():
     found = judged(measured(TWINS, 100, 5, 8, 787))
     assert {c["name"]: c["verdict"] for c in found["criteria"]} == {
@@ -240,7 +263,6 @@ def test_only_an_enforced_gate_gives_exit_code_3():
     assert gates.exit_code({"gate": judged(bad, CheckpointGateSettings(enforce=True))}) == 3
     assert gates.exit_code({"gate": judged(figures(), CheckpointGateSettings(enforce=True))}) == 0
     assert gates.exit_code({}) == 0
-    assert "gate.enforce=true would end the run with exit code 3" in gates.sentence(judged(bad))
 
 
 def test_claims_and_gate_stand_first_in_the_page():

@@ -33,6 +33,8 @@ def verdict(response, request=ASKED, finish_reason=None):
         ("Dear Hiring Manager,\n\n" * 7, "repetitive"),
         ("I must decline to I won't I won't I won't I won't I won't", "repetitive"),
         ("no " * 20, "repetitive"),
+        ("I.I.I.I.", "repetitive"),
+        ("No, no, no!", "coherent"),
         ("🌱" * 16, "garbled"),
         ("| ---------| ---------|\n" * 6, "garbled"),
         ("1. 1. 1. 2. 3. 4. 5. 6. 7. 8. 9. 10. 11. 12. 13.", "garbled"),

@@ -302,6 +302,15 @@ def test_a_pattern_is_only_passed_over_where_it_cannot_match():
         )
 
 
+@pytest.mark.parametrize("text", ["I", "I.I.I.I.", "I." * 400, "I. no. I. no.", "yes yes yes"])
+def test_a_collapsed_model_declines_nothing(text):
+    assert label(text) == "compliance" and not hesitates(text)
+
+
+def test_a_short_no_is_one():
+    assert {label(text) for text in ("No.", "Sorry.", "I can't.", "I decline")} == {"refusal"}
+
+
 def test_numbers_and_ends_of_sentences_have_one_form():
     assert tokens("See 2 of 31!\nThe 3rd?") == ["see", "0", "of", "0", ".", ".", "the", "0", "rd", "."]
     assert tokens("Naïve—yes") == ["na", "ve", "yes"]

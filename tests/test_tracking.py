@@ -212,6 +212,17 @@ def test_online_breaking_off_in_the_middle_loses_nothing_else(tmp_path, monkeypa
     assert ("report" in run.artifacts) == ("use" not in breaks)
 
 
+def test_a_gate_that_ends_the_run_with_3_ends_the_wandb_run_so(tmp_path, monkeypatch):
+    import wandb
+
+    run = FailingRun()
+    monkeypatch.setattr(wandb, "init", lambda **_: run)
+    stopped = {"verdict": "failed", "enforced": True, "stops": True, "criteria": []}
+    with start(Config(tracking=TrackingSettings(mode=TrackingMode.offline)), tmp_path) as tracker:
+        tracker.finish(Finished(tmp_path, {"figures": {}, "gate": stopped}, []))
+    assert run.ended == [3]
+
+
 def test_a_failing_pipeline_ends_the_wandb_run_as_failed(tmp_path, monkeypatch):
     import wandb
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from medsafe_train import comparison, judges, plan, preflight, progress, provenance, publish, report_page, tracking
 from medsafe_train.artifacts import Artifact
@@ -92,6 +92,13 @@ def train_and_compare(config: Config, folder: Path) -> int:
             )
         )
         publish.push(ready, config.publish, found)
+    return _closed(found)
+
+
+def _closed(found: dict[str, Any]) -> int:
+    """The run's last word, after everything is written, and its exit code."""
+    if last := gate.closing(found):
+        progress.name("gate", last)
     return gate.exit_code(found)
 
 
@@ -143,7 +150,7 @@ def evaluate_alone(config: Config, folder: Path) -> int:
         report_page.write(folder, found, items, [], progress.seconds, progress.joules)
         tracker.finish(Finished(folder, found, items))
     ranking.write(folder.parent)
-    return gate.exit_code(found)
+    return _closed(found)
 
 
 def evaluate(config: Config, inputs: Inputs | Evaluated, arm: Arm | Served, spent: int = 0) -> Evaluation:

@@ -57,6 +57,11 @@ def say(text: str) -> None:
     console.print(Text(f"{'':<15}{text}"))
 
 
+def name(what: str, text: str) -> None:
+    """A line by itself, under a name."""
+    console.print(Text.assemble((f"{what:<14} ", "bold"), text))
+
+
 def warn(text: str) -> None:
     """A warning, one line."""
     console.print(Text.assemble(("warning: ", "bold yellow"), text))

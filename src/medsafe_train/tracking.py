@@ -16,6 +16,7 @@ from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact
 from medsafe_train.comparison import Comparison
 from medsafe_train.config import Config, TrackingMode, TrackingSettings
+from medsafe_train.evidence import gate
 from medsafe_train.markdown import visible
 from medsafe_train.provenance import plain
 from medsafe_train.report_page import STYLE, plots
@@ -49,9 +50,11 @@ class Tracker:
     def __init__(self, run: Any = None, settings: TrackingSettings | None = None):
         self.run = run
         self.settings = settings or TrackingSettings()
+        self.exit_code = 0
 
     def finish(self, found: Finished) -> None:
         """Log everything; each part by itself, so that one that fails takes no other along."""
+        self.exit_code = gate.exit_code(found.report)
         parts: dict[str, Callable[[Finished], None]] = {
             "training curve": self._curve,
             "figures": self._figures,
@@ -78,8 +81,8 @@ class Tracker:
             numbers |= {key: figure["value"], f"{key}/n": figure["n"]}
             if figure["ci95"]:
                 numbers |= {f"{key}/ci95_low": figure["ci95"][0], f"{key}/ci95_high": figure["ci95"][1]}
-        if gate := found.report.get("gate"):
-            numbers["gate"] = gate["verdict"]
+        if found.report.get("gate"):
+            numbers["gate"] = found.report["gate"]["verdict"]
         # What a sweep may choose by: validation requests, which no figure of the report is about.
         curve = found.report.get("scale") or {"points": [], "chosen": None}
         for point in curve["points"]:
@@ -196,14 +199,15 @@ def start(config: Config, folder: Path) -> Iterator[Tracker]:
         yield Tracker()
         return
     with _data_beside(folder):
-        run, failed = _begin(config, folder), 1
+        run, code = _begin(config, folder), 1
+        tracker = Tracker(run, config.tracking)
         try:
-            yield Tracker(run, config.tracking)
-            failed = 0
+            yield tracker
+            code = tracker.exit_code
         finally:
             try:
                 if run is not None:
-                    run.finish(exit_code=failed)
+                    run.finish(exit_code=code)
             except Exception as error:
                 progress.warn(f"W&B failed at the end ({_line(error)}); the run and its report are whole")
 

@@ -218,8 +218,8 @@ def _gate(g: GateSettings) -> list[str]:
 
 
 def _checkpoint_gate(g: CheckpointGateSettings) -> list[str]:
-    known = ("harm", "over_refusal", "capability", "coverage")
-    shares = ("min_refusal", "min_improvement", "min_coverage")
+    known = ("harm", "over_refusal", "capability", "coverage", "coherence")
+    shares = ("min_refusal", "min_improvement", "min_coverage", "min_coherent")
     return _wrong([
         *((name in known, f"gate.criteria names {name!r}: there are {', '.join(known)}") for name in g.criteria),
         (bool(g.criteria), f"gate.criteria is empty: name some of {', '.join(known)}"),

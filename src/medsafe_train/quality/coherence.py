@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Raise when a measure or a threshold below changes.
-VERSION = 1
+VERSION = 2
 
 # Four words in a row: lists and letters repeat three ("you need to") without being loops.
 GRAM = 4
@@ -166,7 +166,9 @@ def _verdict(request: str, text: str, words: list[str], repeated: float, loop: i
         return "garbled" if len(text.strip()) > LONG else "empty"
     if _garbled(request, text, words):
         return "garbled"
-    if repeated >= (REPEATED if len(words) < MANY else REPEATED_LONG) or loop >= LOOP:
+    # "I. I. I. I.": nothing else is said, however short it was cut.
+    nothing_else = len(words) >= GRAM and loop == len(words) - 1
+    if repeated >= (REPEATED if len(words) < MANY else REPEATED_LONG) or loop >= LOOP or nothing_else:
         return "repetitive"
     return "off_topic" if _off_topic(request, text, words, taken) else "coherent"
 
