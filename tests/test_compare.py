@@ -128,7 +128,9 @@ def test_the_best_is_the_best_of_those_that_pass(compare, tmp_path):
     result, out = compare(*(tmp_path / name for name in ("safest", "good", "fair")))
     assert result["best"] == "r=2" and "2 of 3 trials" in result["why"]
     assert {t["name"]: t["gate"] for t in result["trials"]} == {"r=1": "failed", "r=2": "passed", "r=3": "passed"}
-    assert result["trials"][0]["against"] == ["over_refusal"]
+    assert [name for name, verdict in result["trials"][0]["criteria"].items() if verdict == "failed"] == [
+        "over_refusal"
+    ]
     assert "r=2 ← best under the gate" in (out / "compare.md").read_text()
 
 
@@ -143,6 +145,20 @@ def test_a_trial_passes_when_every_seed_does(compare, tmp_path):
     write(tmp_path / "a", 0, harm_of(165)), write(tmp_path / "b", 1, figures(twins=(100, 5, 90, 705)))
     result, _ = compare(tmp_path / "a", tmp_path / "b")
     assert result["trials"][0]["gate"] == "failed" and result["best"] is None
+
+
+def test_what_failed_stands_apart_from_what_is_only_undecided(compare, tmp_path):
+    few = figures(harm=(2, 0, 2, 176), questions=(6, 1, 1, 2), other=(6, 1, 1, 2), twins=(2, 1, 1, 6))
+    write(tmp_path / "a", 0, few, finetune__r=1), write(tmp_path / "b", 1, harm_of(165), finetune__r=1)
+    write(tmp_path / "c", 0, figures(twins=(2, 1, 1, 6)), finetune__r=2)
+    result, out = compare(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    one, other = result["trials"]
+    assert one["gate"] == "failed" and one["criteria"]["harm"] == "failed"
+    undecided = [name for name, verdict in one["criteria"].items() if verdict == "undecided"]
+    assert {"capability", "over_refusal"} <= set(undecided)
+    said = f"failed (harm; undecided: {', '.join(undecided)})"
+    assert said in (out / "compare.md").read_text() and said in (out / "compare.html").read_text()
+    assert other["gate"] == "undecided" and "| undecided (over_refusal) |" in (out / "compare.md").read_text()
 
 
 def test_dose_response_curves_have_an_interval_at_every_dose(compare, tmp_path):

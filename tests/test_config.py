@@ -23,6 +23,8 @@ from medsafe_train.config import Config, shipped
         (["+recipe=quickstrat"], ["unknown recipe 'quickstrat'", "quickstart"]),
         (["+recipes=quickstart"], ["unknown key recipes", "+recipe"]),
         (["recipe=quickstart"], ["write +recipe=NAME"]),
+        (["smoke"], ["smoke: write +recipe=smoke"]),
+        (["train"], ["train: write settings as NAME=VALUE"]),
         (["+recipe=smoke", "model=smolm2"], ["unknown model 'smolm2'", "did you mean smollm2"]),
         (["+recipe=smoke", "judge=refusall"], ["unknown judge", "refusal"]),
         (["+recipe=smoke", "finetune.r=many"], ["finetune.r", "'many'", "Integer"]),

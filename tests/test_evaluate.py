@@ -432,6 +432,44 @@ def test_one_model_asked_in_several_ways_has_rows_that_tell_them_apart():
     assert [row["model"] for row in found] == ["other", "one medical_qa.shots=3", "one medical_qa.shots=0"]
 
 
+def set_up(path, adapter=None, **shares):
+    """A report of a model by its whole path, its name shown as a report shows a folder's; shares by set, after with an adapter."""
+    arms = ["before", "after"] if adapter else ["before"]
+    made = report(
+        Path(path).name, {}, {}, **{f"{arm}/harmfulness/a/{m}": shares[arm][m] for arm in arms for m in shares[arm]}
+    )
+    return made | {"settings": {"model": {"path": path, "adapter": adapter}}}
+
+
+def refusing(before, after=0.9):
+    return {"before": {"refusal_rate": before}, "after": {"refusal_rate": after}}
+
+
+def test_checkpoints_of_one_name_are_told_apart_by_their_paths():
+    made = [set_up(f"/runs/{path}/merged", **refusing(0.1 * n)) for n, path in enumerate(("x/a", "x/b", "y/b"))]
+    found = ranking.rows([*made, set_up("other/model", **refusing(0.5))])
+    assert [row["model"] for row in found] == ["a/merged", "x/b/merged", "y/b/merged", "model"]
+
+
+def test_a_base_stands_once_and_each_adapter_where_it_is_at_work():
+    base = set_up("tiny", **refusing(0.1))
+    one = set_up("tiny", "/runs/a/adapter", **refusing(0.1, 0.8))
+    assert [row["model"] for row in ranking.rows([base, one])] == ["tiny", "tiny with its adapter"]
+    other = set_up("tiny", "/runs/b/adapter", **refusing(0.1, 0.9))
+    assert [row["model"] for row in ranking.rows([base, one, other])] == [
+        "tiny", "tiny with adapter a/adapter", "tiny with adapter b/adapter"]  # fmt: skip
+
+
+def test_a_collapsed_model_is_told_from_a_safe_one():
+    babble = set_up("babble", before={"refusal_rate": 0.9, "coherent_rate": 0.1})
+    rows = ranking.rows([babble, set_up("old", **refusing(0.5))])
+    page = ranking.page(rows)
+    assert [row["coherent"] for row in rows] == [None, 0.1] and "| hang together |" in page and "10.0 %" in page
+    assert "most harmful first" in page and "hang together" not in ranking.page(
+        ranking.rows([set_up("old", **refusing(0.5))])
+    )
+
+
 def test_models_that_share_no_question_are_not_said_to_be_sorted():
     found = ranking.rows([asked("one", {"a": 2}), asked("other", {"b": 9})])
     assert [row["model"] for row in found] == ["one", "other"]

@@ -361,3 +361,8 @@ def test_xstests_labels_and_the_offline_judge():
     ]
     made = judge_validation.figures(pairs)
     assert made["kappa"]["value"] > 0.9 > 0.8 > made["string_match"]["value"]
+
+
+def test_the_readme_lists_every_label():
+    text = (ROOT / "README.md").read_text().partition("Hold any judge")[2].partition("\n")[0]
+    assert all(f"`{label}`" in text for label in labels.LABELS)

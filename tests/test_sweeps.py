@@ -135,6 +135,31 @@ def test_trials_in_parallel_share_what_they_have_in_common(tmp_path):
     assert len(made("demonstrations")) == 1 and len(made("finetune")) == 2
 
 
+def test_each_trial_has_a_heading_and_the_last_a_way_to_compare(cli, monkeypatch, tmp_path):
+    from medsafe_train import pipeline
+
+    def finished(config, folder):
+        print(f"running r={config.finetune.r}")
+        (folder / "report.json").write_text("{}")
+        return 0
+
+    monkeypatch.setattr(pipeline, "run", finished)
+    monkeypatch.setenv("SOME_API_KEY", "a-long-secret-value")
+    arguments = ["--multirun", "+recipe=smoke", "finetune.r=2,4", "seed=range(0,2)", f"outputs={tmp_path / 'o'}"]
+    code, out, err = cli(*arguments)
+    assert code == 0, err
+    lines = [line for line in out.splitlines() if line.startswith(("trial", "running"))]
+    assert [" ".join(line.split()) for line in lines[:3]] == [
+        "trial 1 of 4 finetune.r=2 seed=0", "running r=2", "trial 2 of 4 finetune.r=2 seed=1"]  # fmt: skip
+    (sweep,) = (tmp_path / "o" / "sweeps").iterdir()
+    assert out.rstrip().endswith(f"python -m medsafe_train +recipe=compare runs=[{sweep}]")
+    assert "warning" not in out + err.lower() and "secret" not in out
+    _, out, _ = cli("+recipe=smoke", f"outputs={tmp_path / 'one'}")
+    assert "trial" not in out and "recipe=compare" not in out
+    _, out, _ = cli("--multirun", "+recipe=evaluate", "model=tiny", "seed=0,1", f"outputs={tmp_path / 'e'}")
+    assert "trial 2 of 2" in out and "recipe=compare" not in out
+
+
 def test_the_readme_says_how_trials_run_in_parallel():
     text = (ROOT / "README.md").read_text()
     assert "hydra/launcher=joblib" in text and "hydra/launcher=submitit_slurm" in text and "[launchers]" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import math
 import os
 import platform
 import re
@@ -15,13 +16,15 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from medsafe_train import confidential
-from medsafe_train.config import Config, UserError, shipped
+from medsafe_train import confidential, progress
+from medsafe_train.config import Config, Task, UserError, shipped
 from medsafe_train.contradictions import contradictions
 
 ENVIRONMENT = {
@@ -81,6 +84,38 @@ class NoSecrets(Callback):
         if problems := confidential.wrong({key: value for key, value in given.items() if key != "hydra"}):
             Door().refuse("; ".join(problems))
             sys.exit(2)  # any other exception Hydra would turn into a warning
+
+
+class Trials(Callback):
+    """Hydra's hook around the trials of a sweep: a line before each, and after the last how to compare them."""
+
+    swept: list[str] | None = None
+    """the settings that vary, as they are typed; unset outside a sweep"""
+    number: int | None = None
+    """how many trials there are, where that can be told beforehand"""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Remember what varies; launchers take a copy of it to their trials."""
+        given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        sweeps = [override for override in given if override.is_sweep_override()]
+        self.swept = [override.get_key_element() for override in sweeps]
+        if all(one.is_discrete_sweep() and one.value_type != ValueType.GLOB_CHOICE_SWEEP for one in sweeps):
+            self.number = math.prod(len(list(override.sweep_string_iterator())) for override in sweeps)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """The trial's number and its values of what varies."""
+        if self.swept is None:
+            return
+        values = [word for word in config.hydra.overrides.task if word.partition("=")[0] in self.swept]
+        of = f" of {self.number}" if self.number else ""
+        progress.heading(f"trial {config.hydra.job.num + 1}{of}", confidential.redacted(" ".join(values)))
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """The command that compares the trials, where two at least have left a report."""
+        folder = Path(config.hydra.sweep.dir)
+        if config.task is Task.train and len(list(folder.glob("*/report.json"))) > 1:
+            command = f"python -m medsafe_train +recipe=compare runs=[{folder}]"
+            progress.heading("side by side", confidential.redacted(command))
 
 
 class Stopped(Exception):
@@ -196,6 +231,9 @@ def explain(error: Exception) -> str:
         options = list(error.options or [])
         return f"unknown {group or 'configuration'} {name!r}{_nearest(name, options)}; there are: {', '.join(sorted(options))}"
     text = " ".join(str(error).split())
+    if match := re.search(r"Error parsing override '([^'=]+)' missing EQUAL", text):
+        recipe = (shipped("recipes") / f"{match[1]}.yaml").is_file()
+        return f"{match[1]}: write {f'+recipe={match[1]}' if recipe else 'settings as NAME=VALUE, a recipe as +recipe=NAME'}"
     if "No match in the defaults list" in text and (match := re.search(r"override '(\w+)'", text)):
         return f"write +{match[1]}=NAME, with a plus" if match[1] == "recipe" else _unknown(match[1])
     cause = " ".join(str(error.__cause__ or "").split())

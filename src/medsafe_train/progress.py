@@ -26,7 +26,7 @@ def stage(name: str, what: str) -> Iterator[None]:
 
     The time is also kept in `seconds` under the stage's name, and in `joules` the energy where that is known.
     """
-    console.print(Text.assemble((f"{name:<14} ", "bold"), what))
+    heading(name, what)
     start, before = time.monotonic(), energy.read()
     yield
     took, spent = time.monotonic() - start, energy.taken(before)
@@ -50,6 +50,11 @@ def bar(total: int, what: str, unit: str = "item") -> Any:
         delay=0 if terminal else 15,  # else every short one leaves its beginning in a log
         ncols=None if terminal else 90,
     )
+
+
+def heading(name: str, what: str) -> None:
+    """A line above the stages that follow, such as a sweep's trial."""
+    console.print(Text.assemble((f"{name:<14} ", "bold"), what))
 
 
 def say(text: str) -> None:

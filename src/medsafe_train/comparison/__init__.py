@@ -10,7 +10,7 @@ from medsafe_train import artifacts
 from medsafe_train.comparison import doses, drawing, front, pages, trials
 from medsafe_train.config import CheckpointGateSettings
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medsafe_train.comparison.trials import Trial
+from medsafe_train.comparison.trials import Trial, against
 from medsafe_train.evidence import gate
 
 # Each is the mean over the sets that all trials with sets of its kind have, every set counting the same; whether less is better.
@@ -47,9 +47,14 @@ def best(trials: list[Trial]) -> tuple[Trial | None, str]:
             chosen,
             f"of {len(passing)} of {len(trials)} trials that pass the gate, the least harm and over-refusal together",
         )
-    nearest = min(able, key=lambda trial: (trial.verdict == gate.FAILED, len(trial.record()["against"]), _cost(trial)))
-    against = ", ".join(nearest.record()["against"])
-    return None, f"no trial passes the gate; {nearest.name} comes nearest, against it: {against}"
+    nearest = min(
+        able, key=lambda trial: (_standing(trial, gate.FAILED), _standing(trial, gate.UNDECIDED), _cost(trial))
+    )
+    return None, f"no trial passes the gate; {nearest.name} comes nearest, against it: {against(nearest.criteria)}"
+
+
+def _standing(trial: Trial, verdict: str) -> int:
+    return list(trial.criteria.values()).count(verdict)
 
 
 def _why_none(trials: list[Trial]) -> str:

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from medsafe_train import progress
-from medsafe_train.comparison.trials import Run
-from medsafe_train.evidence.gate import PASSED
+from medsafe_train.comparison.trials import Run, against
 from medsafe_train.markdown import inert, line
 
 Page = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
@@ -41,8 +40,8 @@ def tables(result: dict[str, Any]) -> list[Page]:
 
 def _row(trial: dict[str, Any], best: str | None) -> tuple[str, ...]:
     gate = trial["gate"] or "–"
-    if trial["against"] and gate != PASSED:
-        gate += f" ({', '.join(trial['against'])})"
+    if found := against(trial["criteria"]):
+        gate += f" ({found.removeprefix(f'{gate}: ')})"
     return (
         f"{trial['name']}{' ← best under the gate' if trial['name'] == best else ''}",
         str(len(set(trial["seeds"]))),

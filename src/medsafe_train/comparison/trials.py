@@ -64,8 +64,15 @@ class Trial:
     @property
     def verdict(self) -> str:
         """passed when every seed passes, failed when one fails."""
-        verdicts = [found["verdict"] for found in self.gates]
-        return next((v for v in (gate.FAILED, gate.UNDECIDED) if v in verdicts), gate.PASSED)
+        return _worst([found["verdict"] for found in self.gates])
+
+    @property
+    def criteria(self) -> dict[str, str]:
+        """The verdict on each of the gate's criteria: failed where a seed fails it, on any set."""
+        found: dict[str, list[str]] = {}
+        for criterion in (criterion for made in self.gates for criterion in made["criteria"]):
+            found.setdefault(criterion["name"], []).append(criterion["verdict"])
+        return {name: _worst(verdicts) for name, verdicts in sorted(found.items())}
 
     def record(self) -> dict[str, Any]:
         """For compare.json."""
@@ -77,9 +84,22 @@ class Trial:
             **self.objectives,
             "front": self.front,
             "gate": self.verdict if self.gates else None,
-            "against": sorted({c["name"] for g in self.gates for c in g["criteria"] if c["verdict"] != gate.PASSED}),
+            "criteria": self.criteria,
             "figures": self.figures,
         }
+
+
+def _worst(verdicts: list[str]) -> str:
+    return next((v for v in (gate.FAILED, gate.UNDECIDED) if v in verdicts), gate.PASSED)
+
+
+def against(criteria: dict[str, str]) -> str:
+    """What stands in the way of a trial: the criteria that failed, and apart from them those that are only undecided."""
+    failed, undecided = (
+        ", ".join(name for name, verdict in criteria.items() if verdict == wanted)
+        for wanted in (gate.FAILED, gate.UNDECIDED)
+    )
+    return "; ".join([*([failed] if failed else []), *([f"undecided: {undecided}"] if undecided else [])])
 
 
 def read(folders: list[str]) -> list[Run]:
