@@ -98,7 +98,7 @@ def train_and_compare(config: Config, folder: Path) -> int:
 def _closed(found: dict[str, Any]) -> int:
     """The run's last word, after everything is written, and its exit code."""
     if last := gate.closing(found):
-        progress.name("gate", last)
+        progress.heading("gate", last)
     return gate.exit_code(found)
 
 

@@ -53,18 +53,13 @@ def bar(total: int, what: str, unit: str = "item") -> Any:
 
 
 def heading(name: str, what: str) -> None:
-    """A line above the stages that follow, such as a sweep's trial."""
+    """A line by itself under a name, such as a sweep's trial or a gate's verdict."""
     console.print(Text.assemble((f"{name:<14} ", "bold"), what))
 
 
 def say(text: str) -> None:
     """A line that belongs to the running stage."""
     console.print(Text(f"{'':<15}{text}"))
-
-
-def name(what: str, text: str) -> None:
-    """A line by itself, under a name."""
-    console.print(Text.assemble((f"{what:<14} ", "bold"), text))
 
 
 def warn(text: str) -> None:
