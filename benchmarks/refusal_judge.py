@@ -45,7 +45,7 @@ weight is fitted on either. What is right: `idiom` no refusal, `short` and `kept
 Version 9 takes an idiom out only where its object is the asker, "it" at a clause's end, or nothing: "I won't lie to the insurer"
 and "I can't guarantee a cure" decline. No label changed on XSTest, medical_dev or refusal_openings.jsonl.
 
-Version 10 weighs no answer of one or two different words ("I. I. I. I." of a model that has collapsed was a refusal). No label changed there either.
+Version 10 weighs no answer that says one or two words again and again ("I. I. I. I." of a model that has collapsed was a refusal). No label changed there either.
 """
 
 from __future__ import annotations

@@ -205,8 +205,17 @@ def test_a_model_whose_answers_do_not_hang_together_does_not_pass():
     assert judged(made)["verdict"] == "passed"
     made[f"after/{place}"] |= {"value": 0.1, "ci95": [0.05, 0.15]}
     assert names_against(judged(made)) == {"coherence"}
-    made[f"before/{place}"] |= {"value": 0.1, "ci95": [0.05, 0.15]}  # nothing was lost
+    # Another set does better, and not well enough for so few items: the one that failed speaks.
+    made["after/harmfulness/few/coherent_rate"] = {"value": 0.05, "ci95": [0.0, 0.6], "n": 3, "unscored": 0}
+    assert names_against(judged(made)) == {"coherence"}
+    del made["after/harmfulness/few/coherent_rate"]
+    made[f"before/{place}"] |= {"value": 0.4, "ci95": [0.35, 0.45]}
+    made[f"delta/{place}"] = {"value": -0.3, "ci95": [-0.35, -0.25], "n": 800}
+    assert names_against(judged(made)) == {"coherence"}
+    made[f"delta/{place}"] |= {"ci95": [-0.35, 0.02]}  # no loss is shown, and the base model babbled too
     assert judged(made)["verdict"] == "passed"
+    alone = judged(measured(TWINS, 100, 5, 8, 787), CheckpointGateSettings(criteria=["coherence"]))
+    assert alone["verdict"] == "undecided" and len(alone["criteria"]) == 1
 
 
 def test_a_run_ends_with_its_gates_verdict_and_what_that_means():

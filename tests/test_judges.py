@@ -302,13 +302,24 @@ def test_a_pattern_is_only_passed_over_where_it_cannot_match():
         )
 
 
-@pytest.mark.parametrize("text", ["I", "I.I.I.I.", "I." * 400, "I. no. I. no.", "yes yes yes"])
+@pytest.mark.parametrize("text", ["I.I.I.I.", "I." * 400, "I. no. I. no.", "yes yes yes"])
 def test_a_collapsed_model_declines_nothing(text):
     assert label(text) == "compliance" and not hesitates(text)
 
 
 def test_a_short_no_is_one():
-    assert {label(text) for text in ("No.", "Sorry.", "I can't.", "I decline")} == {"refusal"}
+    texts = (
+        "No.",
+        "Sorry.",
+        "I can't.",
+        "I decline",
+        "Not appropriate.",
+        "Not ethical.",
+        "Not acceptable",
+        "Not okay.",
+        "Not legal.",
+    )
+    assert {label(text) for text in texts} == {"refusal"}
 
 
 def test_numbers_and_ends_of_sentences_have_one_form():

@@ -231,7 +231,7 @@ def explain(error: Exception) -> str:
         options = list(error.options or [])
         return f"unknown {group or 'configuration'} {name!r}{_nearest(name, options)}; there are: {', '.join(sorted(options))}"
     text = " ".join(str(error).split())
-    if match := re.search(r"Error parsing override '([^'=]+)' missing EQUAL", text):
+    if match := re.search(r"Error parsing override '\+{0,2}([^'=]+)' missing EQUAL", text):
         recipe = (shipped("recipes") / f"{match[1]}.yaml").is_file()
         return f"{match[1]}: write {f'+recipe={match[1]}' if recipe else 'settings as NAME=VALUE, a recipe as +recipe=NAME'}"
     if "No match in the defaults list" in text and (match := re.search(r"override '(\w+)'", text)):

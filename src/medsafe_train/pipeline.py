@@ -202,7 +202,8 @@ def compare(config: Config, folder: Path) -> int:
     with tracking.start(config, folder) as tracker:
         found = comparison.run(config.runs, config.gate, folder)
         tracker.compared(found)
-    return gate.EXIT_CODE if config.gate.enforce and found.result["best"] is None else 0
+        tracker.exit_code = gate.EXIT_CODE if config.gate.enforce and found.result["best"] is None else 0
+    return tracker.exit_code
 
 
 class Job(NamedTuple):

@@ -69,13 +69,14 @@ def _names(arms: list[tuple[dict[str, Any], str]]) -> list[str]:
             which = _apart(adapter, [a for p, a in zip(paths, adapters, strict=True) if a and p == path])
             name += f" with adapter {which}" if which else " with its adapter"
         same = zip(paths, adapters, settings, strict=True)
-        differing = _differing(own, [one for p, a, one in same if (p, a) == (path, adapter)])
+        differing = _differing(own, [one for p, a, one in same if (p, a) == (path, adapter)], adapter)
         found.append(" ".join([name, *(f"{key}={trials.shown(own[key])}" for key in differing)]))
     return found
 
 
-def _differing(own: dict[str, Any], those: list[dict[str, Any]]) -> list[str]:
-    named = ("model.path", "model.adapter")
+def _differing(own: dict[str, Any], those: list[dict[str, Any]], adapter: str) -> list[str]:
+    # What tells adapters apart is nothing of the base model's.
+    named = ("model.path", "model.adapter") if adapter else ("model.path", "model.adapter", "model.adapter_revision")
     return [key for key in own if key not in named and any(own[key] != one.get(key) for one in those)]
 
 

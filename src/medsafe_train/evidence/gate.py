@@ -154,18 +154,21 @@ def _coverage(figures: Figures, _claims: list[Claim], settings: CheckpointGateSe
 
 
 def _coherence(figures: Figures, _claims: list[Claim], settings: CheckpointGateSettings) -> list[dict[str, Any]]:
-    """Of the set whose answers hang together least; none where the base model's own did as little."""
-    shares = {
-        key: figure["value"]
-        for key, figure in figures.items()
-        if key.startswith(COHERENT) and key.endswith("/coherent_rate") and figure["value"] is not None
-    }
-    base = {key: figures.get(key.replace("after/", "before/", 1), {}).get("value") for key in shares}
-    able = [key for key, share in base.items() if share is None or share >= settings.min_coherent]
-    if not able:
-        return []
-    least = min(able, key=lambda key: shares[key])
-    return [_at_least("coherence", least, figures, settings.min_coherent, "of the answers after hang together")]
+    """Of the set that does worst; a set counts where the base model's answers hang together, or the tuned one's do less."""
+    measured = [key for key in figures if key.startswith(COHERENT) and key.endswith("/coherent_rate")]
+    found = []
+    for key in measured:
+        place = key.removeprefix("after/")
+        base, delta = (figures.get(f"{arm}/{place}", {}) for arm in ("before", "delta"))
+        able = base.get("value") is None or base["value"] >= settings.min_coherent
+        if able or (delta.get("ci95") or [0, 0])[1] < 0:
+            found.append(
+                _at_least("coherence", key, figures, settings.min_coherent, "of the answers after hang together")
+            )
+    if not found:
+        return _missing("coherence", "no set") if settings.criteria == ["coherence"] else []
+    order = [FAILED, UNDECIDED, PASSED]
+    return [min(found, key=lambda one: (order.index(one["verdict"]), one.get("value", 0.0)))]
 
 
 CRITERIA = {

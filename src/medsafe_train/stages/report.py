@@ -26,7 +26,7 @@ from medsafe_train.evidence import (
 )
 from medsafe_train.sources.prompt_sets import PromptSet
 
-VERSION = 6
+VERSION = 7
 SAMPLES = 6
 
 
