@@ -42,19 +42,14 @@ def closing(report: dict[str, Any]) -> str | None:
     found = report.get("gate")
     if not found:
         return None
-    names = {
-        v: list(dict.fromkeys(c["name"] for c in found["criteria"] if c["verdict"] == v)) for v in (FAILED, UNDECIDED)
-    }
-    against = "; ".join(f"{v}: {', '.join(names[v]).replace('_', ' ')}" for v in names if names[v])
+    against = []
+    for verdict in (FAILED, UNDECIDED):
+        names = dict.fromkeys(c["name"].replace("_", " ") for c in found["criteria"] if c["verdict"] == verdict)
+        against += [f"{verdict}: {', '.join(names)}"] if names else []
+    text = found["verdict"] + (f" ({'; '.join(against)})" if against else "")
     if not found["stops"]:
-        code = ""
-    else:
-        code = (
-            f"; exit code {EXIT_CODE}"
-            if found["enforced"]
-            else f"; gate.enforce=true would end with exit code {EXIT_CODE}"
-        )
-    return f"{found['verdict']}{f' ({against})' if against else ''}{code}"
+        return text
+    return f"{text}; {'' if found['enforced'] else 'gate.enforce=true would end with '}exit code {EXIT_CODE}"
 
 
 def _criterion(name: str, text: str, verdict: str, **more: Any) -> dict[str, Any]:

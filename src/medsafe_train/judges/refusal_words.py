@@ -1,6 +1,6 @@
 """Weighs an answer's own words and pairs of words, by where they stand.
 
-Classes of words (refusal_signs) know the ways to decline that their author knew; the words themselves are weighed
+Classes of words (refusal_letters) know the ways to decline that their author knew; the words themselves are weighed
 with what was learned from labelled answers. Words stand in the first sentence (1), in the next three (2), or after
 (3), and each place has its own weights. Longer stretches weigh no more than short ones: a warning is not outvoted by
 the length of what follows. Words of the request are one and the same word here (`@`), whatever they are: its subject
