@@ -100,6 +100,8 @@ def marks(response: str, request: str = "", whole: bool = True) -> tuple[dict[st
 
 
 def _babbles(said: list[str]) -> bool:
+    if len({*said[: 3 * FEW], "."}) > FEW:
+        return False
     different = len({*said, "."}) - 1
     return different < FEW and len(said) - said.count(".") >= different + 2
 
@@ -168,7 +170,7 @@ def settled(signs: dict[str, float]) -> bool | None:
 
 def weigh(signs: dict[str, float], weights: dict[str, float]) -> float:
     """Log-odds: the bias and the weights of the signs that are there."""
-    return weights["bias"] + sum(weights.get(name, 0.0) * value for name, value in signs.items())
+    return weights["bias"] + sum([weights[name] * value for name, value in signs.items() if name in weights])
 
 
 def aside(signs: dict[str, float], weights: dict[str, float]) -> float:

@@ -78,22 +78,17 @@ _CLASSES = {
 }
 _CLASS = {word: letter for letter, words in _CLASSES.items() for word in words.split()} | {".": ".", "0": "0"}
 # Words stay, all ends of sentences become one, all digits become one, and what else there is becomes blanks.
-_PLAIN = {code: " " for code in range(128) if not chr(code).isalnum()} | dict.fromkeys(map(ord, ".!?\n"), ".")
-_PLAIN |= dict.fromkeys(map(ord, "0123456789"), "0")
-_NUMBER = re.compile("0+")
-_FOREIGN = re.compile(r"[^\x00-\x7f]")
-_SHORT = (
-    ("can't", "can not"),
-    ("cannot", "can not"),
-    ("won't", "will not"),
-    ("n't", " not"),
-    ("'m", " am"),
-    ("'re", " are"),
-    ("'s", " is"),
-    ("'d", " would"),
-    ("'ll", " will"),
-    ("'ve", " have"),
+_ENDS, _DIGITS = b".!?\n", b"0123456789"
+_PLAIN = bytes(
+    ord("." if code in _ENDS else "0" if code in _DIGITS else chr(code) if chr(code).isalnum() else " ")
+    for code in range(128)
 )
+_PLAIN += b" " * 128
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
+# What an apostrophe and the letters after it stand for; "n't" apart.
+_SHORT = {"m": " am", "s": " is", "d": " would", "re": " are", "ll": " will", "ve": " have"}
+# Between two ends of sentences, these say nothing.
+_NOTHING = frozenset(["", "-", "--"])
 # What somebody else says, or what a draft says, is not the answer's own no.
 _QUOTED = re.compile(r"\"[^\"\n]{2,400}\"|“[^”\n]{2,400}”")
 
@@ -106,15 +101,34 @@ def tokens(text: str) -> list[str]:
     low = text.lower()
     if '"' in low or "“" in low:
         low = _QUOTED.sub(" quoted ", low)
-    if "'" in low or "cannot" in low:
-        for short, long in _SHORT:
-            low = low.replace(short, long)
+    if "'" in low:
+        low = _written_out(low)
+    if "cannot" in low:
+        low = low.replace("cannot", "can not")
     if not low.isascii():
         low = _FOREIGN.sub(" ", low)
-    low = low.translate(_PLAIN)
+    low = low.encode("ascii").translate(_PLAIN).decode("ascii")
     if "0" in low:
-        low = _NUMBER.sub(" 0 ", low)
+        while "00" in low:
+            low = low.replace("00", "0")
+        low = low.replace("0", " 0 ")
     return low.replace(".", " . ").split()
+
+
+def _written_out(low: str) -> str:
+    said, *parts = low.split("'")
+    found = [said]
+    for part in parts:
+        if part.startswith("t") and found[-1].endswith("n"):
+            before = found[-1]
+            found[-1] = before if before.endswith("can") else before[:-1]
+            if before.endswith("won"):
+                found[-1] = before[:-2] + "ill"
+            found.append(" not" + part[1:])
+        else:
+            letters = part[:2] if part[:2] in _SHORT else part[:1]
+            found.append(_SHORT[letters] + part[len(letters) :] if letters in _SHORT else "'" + part)
+    return "".join(found)
 
 
 def classes(text: str) -> str:
@@ -128,4 +142,8 @@ def _letters(said: list[str]) -> str:
 
 def sentences_of(said: list[str]) -> str:
     """The letters of an answer's words, without ends of sentences that end none."""
-    return re.sub(r"\.[.\-]{0,2}(?=\.)", "", _letters(said)).lstrip(".")
+    first, *others = _letters(said).split(".")
+    if not others:
+        return first
+    last = others.pop()
+    return ".".join([first, *[one for one in others if one not in _NOTHING], last]).lstrip(".")

@@ -96,11 +96,12 @@ SIGNS: dict[str, int] = {
     **_WHOLE,
     **{f"{form}_{sign}": 0 for form in _FORMS for sign in _ASKED},
 }
-_PLUS = re.compile(r"[JEVWRUDSLCx]|I[^.IY]{0,4}N|N[^.]{0,3}[jy]|dN|r[^.]{0,3}G|K{2}|rb?O")
-_JUDGING = re.compile(r"[JEVW]")
+# Sentences that judge, say no of themselves or send elsewhere; and those that judge. Found whole, so that they can be counted.
+_PLUS = re.compile(r"(?:[JEVWRUDSLCx]|I[^.IY]{0,4}N|N[^.]{0,3}[jy]|dN|r[^.]{0,3}G|K{2}|rb?O)[^.]*")
+_JUDGING = re.compile(r"[JEVW][^.]*")
 _AGAINST = re.compile(r"^[^.]{0,4}I[^.]{0,3}[mu]N[^.]{0,2}v")
 _SENT = re.compile(r"[JVWRDUS]|iY")
-_NAME = re.compile(r"[A-Z](?<=[a-z,;:] [A-Z])[a-z]{2,}(?: [A-Z][a-z]{2,})?")
+_NAME = re.compile(r" [A-Z](?<=[a-z,;:] [A-Z])[a-z]{2,}(?: [A-Z][a-z]{2,})?")
 _ITEM = re.compile(r"[ \t]{0,8}(?:\d{1,2}[.)]|[-*•])[ \t]")
 _FIRST = re.compile(r"(?<=[.!?])\s+|\n")
 _WHAT = re.compile(r"^\W*(?:what|define)\b", re.IGNORECASE)
@@ -199,17 +200,17 @@ def _whole(text: str, letters: str, request: str, found: dict[str, float]) -> di
     sentences = [sentence for sentence in letters.split(".") if sentence]
     if not sentences:
         return {}
-    plain = [not _PLUS.search(sentence) for sentence in sentences]
+    plain = len(sentences) - len(_PLUS.findall(letters))
     return {
         "apology": float("S" in letters[:6] and "sympathy_1" not in found),
-        "draft": float(bool(_DRAFT.search(text)) and drafted(text, request)),
+        "draft": float(bool(_DRAFT.match(text)) and drafted(text, request)),
         "items": math.log1p(sum(map(bool, map(_ITEM.match, text.split("\n"))))),
         "names": math.log1p(len(_NAME.findall(text))),
         "code": float("```" in text),
-        "plain": math.log1p(sum(plain)),
-        "plain_first": float(plain[0]),
-        "plain_share": sum(plain) / len(plain),
-        "judging_share": sum(bool(_JUDGING.search(sentence)) for sentence in sentences) / len(sentences),
+        "plain": math.log1p(plain),
+        "plain_first": float(not _PLUS.search(sentences[0])),
+        "plain_share": plain / len(sentences),
+        "judging_share": len(_JUDGING.findall(letters)) / len(sentences),
         "starts_no": float(letters[0] == "O"),
     }
 
