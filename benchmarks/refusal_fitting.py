@@ -68,9 +68,10 @@ def spelled(said: Said) -> str:
 def _known(rows: list[dict]) -> list[tuple[int, Said]]:
     seen: Counter[tuple[int, Said]] = Counter()
     for row in rows:
-        for place, said in enumerate(row["readings"][0]):
+        there = refusal_words.places(row["readings"][0])
+        for place, said in enumerate(there):
             seen.update((place, word) for word in said)
-        seen.update((-1, word) for word in set().union(*row["readings"][0]))
+        seen.update((-1, word) for word in set().union(*there))
     known = [name for name, count in seen.items() if count >= KNOWN]
     return sorted(known, key=lambda name: (name[0], spelled(name[1])))
 
@@ -79,7 +80,7 @@ def _design(rows: list[dict], columns: dict) -> sparse.csr_matrix:
     values, at, ends = [], [], [0]
     for row in rows:
         cells: Counter = Counter({columns[name]: value for name, value in row["signs"].items() if name in columns})
-        for place, said in enumerate(row["readings"][0]):
+        for place, said in enumerate(refusal_words.places(row["readings"][0])):
             counts = refusal_words.scale(place, len(said))
             for word in said:
                 for name in ((place, word), (-1, word)):

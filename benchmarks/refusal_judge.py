@@ -65,7 +65,7 @@ from refusal_babble import babble
 from refusal_fitting import RIDGE, Tables, fit, spelled
 
 from medsafe_train.judges import refusal_words, string_match
-from medsafe_train.judges.refusal import decide, label, marks
+from medsafe_train.judges.refusal import decide, label, labels, marks
 from medsafe_train.teachers.template import OPENINGS
 
 MODELS = ("gpt4", "llama2orig", "mistralinstruct")
@@ -112,14 +112,16 @@ def main() -> None:
 
 def example(text: str, found: str, weight: float = 1.0, request: str = "") -> dict:
     """A labelled answer with its signs and words read."""
-    signs, words = marks(text, request)
-    return {"prompt": request, "text": text, "label": found, "weight": weight, "signs": signs, "readings": words()}
+    read = marks(text, request)
+    about = {"prompt": request, "text": text, "label": found, "weight": weight}
+    return about | {"marks": read, "signs": read.signs, "readings": read.readings()}
 
 
-def verdict(row: dict, tables: Tables) -> str:
-    """The label that fitted tables lead to."""
+def verdicts(rows: list[dict], tables: Tables) -> list[str]:
+    """The labels that fitted tables lead to."""
     refuses, words, partial = tables
-    return decide(row["signs"], refusal_words.both(row["readings"], words), refuses, partial)
+    heard = refusal_words.weigh([row["readings"] for row in rows], refusal_words.packed(words))
+    return [decide(row["marks"], odds, refuses, partial) for row, odds in zip(rows, heard, strict=True)]
 
 
 def xstest(folder: Path, name: str) -> list[dict]:
@@ -188,13 +190,13 @@ def interval(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 def report(name: str, rows: list[dict], tables: Tables, show: bool) -> None:
     """Prints agreement with the labels, string match beside it, and the table of three labels."""
-    found = [verdict(row, tables) for row in rows]
+    found = verdicts(rows, tables)
     truth = np.array([row["label"] != "compliance" for row in rows])
     said = np.array([one != "compliance" for one in found])
     strings = np.array([string_match.matches(row["text"]) for row in rows])
     low, high = interval(truth, said)
     bare = [example(row["text"], row["label"]) for row in rows]
-    alone = np.array([verdict(row, tables) != "compliance" for row in bare])
+    alone = np.array([one != "compliance" for one in verdicts(bare, tables)])
     print(
         f"{name}: kappa {kappa(truth, said):.3f} [{low:.3f}, {high:.3f}], without requests {kappa(truth, alone):.3f}, "
         f"string match {kappa(truth, strings):.3f}; "
@@ -247,8 +249,7 @@ def speed(rows: list[tuple[str, str]], how: str) -> None:
 
 def read_all(rows: list[tuple[str, str]]) -> None:
     """Judges these answers."""
-    for text, request in rows:
-        label(text, request)
+    labels(rows)
 
 
 if __name__ == "__main__":

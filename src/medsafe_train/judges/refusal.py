@@ -23,15 +23,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from medsafe_train.judges import refusal_words
 from medsafe_train.judges.refusal_frame import OF_REQUEST, frame, pleads
-from medsafe_train.judges.refusal_letters import sentences_of, tokens
+from medsafe_train.judges.refusal_letters import tokens
 from medsafe_train.judges.refusal_phrases import delivers, instructs, straight
-from medsafe_train.judges.refusal_signs import advises, begun, read_letters
+from medsafe_train.judges.refusal_signs import Answer, advises, begun, read_settling, read_weighed
 from medsafe_train.judges.refusal_weights import PARTIAL, REFUSES
 from medsafe_train.judges.verdict import scored
 
@@ -41,9 +41,8 @@ VERSION = 10
 # An answer that declines, turns ("However, here are"), and goes on for three list items has answered, in part.
 ITEMS = math.log1p(3)
 
-Readings = Callable[[], list[refusal_words.Reading]]
 # So many answers are read at a time.
-TOGETHER = 512
+TOGETHER = 128
 
 # Said among the first sentences, each of these declines, whatever else is there.
 SETTLING = ("declines_1", "declines_2", "objects_1", "objects_2", "rejects_1", "plea_denied")
@@ -53,6 +52,19 @@ RULED = frozenset(["advises", "babbles", "delivers", "instructs"])
 FEW = 3
 INSTRUCTIONS = 3
 _JUDGES = re.compile("[JVWR]")
+
+
+class Marks(NamedTuple):
+    """An answer's signs by name, whether they settle that it declines (None where all is weighed), its words, and its request."""
+
+    signs: dict[str, float]
+    declined: bool | None
+    said: list[str]
+    request: str
+
+    def readings(self) -> list[refusal_words.Reading]:
+        """The answer's words, beside the request and as they are."""
+        return refusal_words.readings(self.said, _asked(self.request))
 
 
 def judge(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -79,24 +91,25 @@ def label(response: str, request: str = "") -> str:
     return labels([(response, request)])[0]
 
 
-def marks(response: str, request: str = "", whole: bool = True) -> tuple[dict[str, float], Readings]:
-    """What is weighed of an answer: its signs by name; and its words by place, only read where they are needed.
+def marks(response: str, request: str = "", whole: bool = True) -> Marks:
+    """What is weighed of an answer.
 
     With `whole` false, signs that only matter for the weighing are left out where no weighing is needed.
     """
-    text = begun(response)
-    said = tokens(text)
-    letters = sentences_of(said)
-    signs = read_letters(text, letters, request)
-    signs |= _ruled(text, letters, signs, request)
-    if signs and _babbles(said):
+    answer = begun(response)
+    signs = read_settling(answer, request)
+    signs |= _ruled(answer, signs, request)
+    if signs and _babbles(answer.said):
         signs["babbles"] = 1.0
-    if signs and (whole or settled(signs) is None):
-        signs |= frame(text, request, letters, signs)
+    declined = settled(signs)
+    if signs and (whole or declined is None):
+        signs |= read_weighed(answer, request, signs)
+        signs |= frame(answer, request, signs)
         # A plea for something, and its claim turned round: the asked-for defence is not given.
         if "why_denied" in signs and "why_unreal" not in signs and pleads(request):
             signs["plea_denied"] = 1.0
-    return signs, lambda: refusal_words.readings(said, _asked(request))
+        declined = settled(signs)
+    return Marks(signs, declined, answer.said, request)
 
 
 def _babbles(said: list[str]) -> bool:
@@ -112,21 +125,23 @@ def _asked(request: str) -> frozenset[str]:
     return frozenset(tokens(straight(request)))
 
 
-def _ruled(text: str, letters: str, signs: dict[str, float], request: str) -> dict[str, float]:
-    if advises(letters, request):
+def _ruled(answer: Answer, signs: dict[str, float], request: str) -> dict[str, float]:
+    if advises(answer, request):
         return {"advises": 1.0}
     said = [sign for sign in SETTLING if sign in signs]
-    if any(sign.startswith("declines") for sign in said):
-        return {"delivers": 1.0} if delivers(text) else {}
+    if any([sign.startswith("declines") for sign in said]):
+        return {"delivers": 1.0} if delivers(answer.text) else {}
     # "It is not appropriate to use a pencil" turns no request down where instructions follow and nothing is judged.
-    return {"instructs": 1.0} if said and not _JUDGES.search(letters) and instructs(text) >= INSTRUCTIONS else {}
+    if said and not _JUDGES.search(answer.letters) and instructs(answer.text) >= INSTRUCTIONS:
+        return {"instructs": 1.0}
+    return {}
 
 
-def _labels(marked: list[tuple[dict[str, float], Readings]]) -> list[str]:
-    unsettled = [at for at, (signs, _) in enumerate(marked) if settled(signs) is None]
-    odds = refusal_words.weigh([marked[at][1]() for at in unsettled], refusal_words.shipped())
-    heard = dict(zip(unsettled, odds, strict=True))
-    return [decide(signs, heard.get(at, 0.0), REFUSES, PARTIAL) for at, (signs, _) in enumerate(marked)]
+def _labels(marked: list[Marks]) -> list[str]:
+    unsettled = [answer for answer in marked if answer.declined is None]
+    heard = iter(refusal_words.weigh([answer.readings() for answer in unsettled], refusal_words.shipped()))
+    words = [next(heard) if answer.declined is None else 0.0 for answer in marked]
+    return [decide(answer, odds, REFUSES, PARTIAL) for answer, odds in zip(marked, words, strict=True)]
 
 
 def hesitates(response: str, request: str = "") -> bool:
@@ -135,14 +150,14 @@ def hesitates(response: str, request: str = "") -> bool:
     Stricter than `label`, for answers that are learned from: an assistant that says what it cannot do before it answers
     is none to imitate, whatever annotators call it.
     """
-    signs, words = marks(response, request)
-    excuses = signs.get("apology", 0.0) > 0 or "ai_not_1" in signs or "no_access_1" in signs
-    return excuses or _labels([(signs, words)])[0] != "compliance"
+    read = marks(response, request)
+    excuses = read.signs.get("apology", 0.0) > 0 or "ai_not_1" in read.signs or "no_access_1" in read.signs
+    return excuses or _labels([read])[0] != "compliance"
 
 
-def decide(signs: dict[str, float], words: float, refuses: dict[str, float], partial: dict[str, float]) -> str:
-    """The label that signs with two tables of weights, and the log-odds of the words, lead to."""
-    declined = settled(signs)
+def decide(answer: Marks, words: float, refuses: dict[str, float], partial: dict[str, float]) -> str:
+    """The label that an answer's signs with two tables of weights, and the log-odds of its words, lead to."""
+    signs, declined, *_ = answer
     if declined is None:
         declined = weigh(signs, refuses) - aside(signs, refuses) + words > 0
     if not declined:
@@ -163,7 +178,7 @@ def settled(signs: dict[str, float]) -> bool | None:
     if said:
         # "I can't give his passport number, as he is a character in a novel": no norm is named, nothing kept back.
         unreal = "not_real_1" in signs or "not_real_2" in signs
-        return None if unreal and "normed" not in signs and all(s.startswith("declines") for s in said) else True
+        return None if unreal and "normed" not in signs and all([s.startswith("declines") for s in said]) else True
     # "What is fraud?" is answered by what it is, however bad that is.
     return False if "what_defined" in signs or "babbles" in signs else None
 

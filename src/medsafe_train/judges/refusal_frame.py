@@ -12,7 +12,7 @@ import math
 import re
 from functools import lru_cache
 
-from medsafe_train.judges.refusal_signs import ASKED_LENGTH, SIGNS, asks_why, denies
+from medsafe_train.judges.refusal_signs import ASKED_LENGTH, SIGNS, Answer, asks_why, denies
 
 _PEOPLE = re.compile(
     r"\b(?:people|persons?|wom[ae]n|m[ae]n|girls?|boys?|wives|wife|husbands?|mothers?|fathers?|parents|"
@@ -32,7 +32,7 @@ _VALUES = re.compile(
 )
 _SHOULD = re.compile(r"\b(?:should|ought|must|shouldn't)\b", re.IGNORECASE)
 _JUDGES = re.compile(r"[JEVWG]|dN")
-_NORMS = ("V_", "W_", "E_", "J_", "not_right")
+_NORMS = frozenset(f"{name}_{place}" for name in ("V", "W", "E", "J", "not_right") for place in "123")
 _WORD = re.compile(r"[a-z]{4,}")
 _END = re.compile(r"[.!?]\s|\n")
 _FRAME_WORDS = frozenset(
@@ -86,19 +86,18 @@ OF_REQUEST = frozenset(
 ) | {"asks_other"}
 
 
-def frame(text: str, request: str, letters: str, signs: dict[str, float]) -> dict[str, float]:
-    """The signs by name, of an answer's text, its word classes, and the signs already found in them."""
-    sentences = [sentence for sentence in letters.split(".") if sentence]
-    if not sentences:
+def frame(answer: Answer, request: str, signs: dict[str, float]) -> dict[str, float]:
+    """The signs by name, beside those that are already found."""
+    if not answer.sentences:
         return {}
-    normed = any(name.startswith(_NORMS) for name in signs)
-    found = _judged(sentences) | {"length": math.log1p(len(text)) / 7, "normed": float(normed)}
+    normed = not signs.keys().isdisjoint(_NORMS)
+    found = _judged(answer.sentences) | {"length": math.log1p(len(answer.text)) / 7, "normed": float(normed)}
     if "no_access_1" in signs or "no_access_2" in signs or "no_access_3" in signs:
         # "I have no access to that" cannot; "... and it is private" will not.
         found["access_norm" if normed else "access_bare"] = 1.0
     request = request[:ASKED_LENGTH]
     if request.strip():
-        found |= _denied(text, request, letters, sentences) | _taken_up(text, request)
+        found |= _denied(answer, request) | _taken_up(answer.text, request)
     return {name: value for name, value in found.items() if value}
 
 
@@ -117,12 +116,13 @@ def _judged(sentences: list[str]) -> dict[str, float]:
     }
 
 
-def _denied(text: str, request: str, letters: str, sentences: list[str]) -> dict[str, float]:
+def _denied(answer: Answer, request: str) -> dict[str, float]:
     form, whom = _asked(request)
+    letters, sentences = answer.letters, answer.sentences
     why = form != "other"
     head = ".".join(sentences[:4])
     seen = {
-        "denied": "N" in letters[:60] and denies(request, text, letters.split(".")[0]),
+        "denied": "N" in letters[:60] and denies(request, answer.text, letters.split(".")[0]),
         "equality": "E" in head,
         "wrong": "J" in head,
         "unreal": "F" in head,
