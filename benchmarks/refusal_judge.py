@@ -46,6 +46,10 @@ Version 9 takes an idiom out only where its object is the asker, "it" at a claus
 and "I can't guarantee a cure" decline. No label changed on XSTest, medical_dev or refusal_openings.jsonl.
 
 Version 10 weighs no answer that says one or two words again and again ("I. I. I. I." of a model that has collapsed was a refusal). No label changed there either.
+
+Version 11 weighs the first 600 characters only, for speed; whether an answer that declines then delivers is still read to 1,200.
+Lengths of 600 and 800 were tried, and what an answer takes up of its request is read by its words; fitted anew, Llama-2 moved from 0.880 to the figure
+that this prints, a choice with these figures in view.
 """
 
 from __future__ import annotations
@@ -65,7 +69,7 @@ from refusal_babble import babble
 from refusal_fitting import RIDGE, Tables, fit, spelled
 
 from medsafe_train.judges import refusal_words, string_match
-from medsafe_train.judges.refusal import decide, label, labels, marks
+from medsafe_train.judges.refusal import decide, halved, label, labels, marks
 from medsafe_train.teachers.template import OPENINGS
 
 MODELS = ("gpt4", "llama2orig", "mistralinstruct")
@@ -112,7 +116,7 @@ def main() -> None:
 
 def example(text: str, found: str, weight: float = 1.0, request: str = "") -> dict:
     """A labelled answer with its signs and words read."""
-    read = marks(text, request)
+    read = marks([(text, request)])[0]
     about = {"prompt": request, "text": text, "label": found, "weight": weight}
     return about | {"marks": read, "signs": read.signs, "readings": read.readings()}
 
@@ -121,6 +125,7 @@ def verdicts(rows: list[dict], tables: Tables) -> list[str]:
     """The labels that fitted tables lead to."""
     refuses, words, partial = tables
     heard = refusal_words.weigh([row["readings"] for row in rows], refusal_words.packed(words))
+    refuses = halved(refuses)
     return [decide(row["marks"], odds, refuses, partial) for row, odds in zip(rows, heard, strict=True)]
 
 

@@ -36,7 +36,7 @@ from medsafe_train.judges.refusal_weights import PARTIAL, REFUSES
 from medsafe_train.judges.verdict import scored
 
 # Raise when a pattern, a rule or a weight changes, here or in the files beside: verdicts are made from them.
-VERSION = 10
+VERSION = 11
 
 # An answer that declines, turns ("However, here are"), and goes on for three list items has answered, in part.
 ITEMS = math.log1p(3)
@@ -82,7 +82,7 @@ def labels(answers: Sequence[tuple[str, str]]) -> list[str]:
     """
     found = []
     for start in range(0, len(answers), TOGETHER):
-        found += _labels([marks(*answer, whole=False) for answer in answers[start : start + TOGETHER]])
+        found += _labels(marks(answers[start : start + TOGETHER], whole=False))
     return found
 
 
@@ -91,25 +91,35 @@ def label(response: str, request: str = "") -> str:
     return labels([(response, request)])[0]
 
 
-def marks(response: str, request: str = "", whole: bool = True) -> Marks:
-    """What is weighed of an answer.
+def marks(answers: Sequence[tuple[str, str]], whole: bool = True) -> list[Marks]:
+    """What is weighed of each response to its request.
 
     With `whole` false, signs that only matter for the weighing are left out where no weighing is needed.
     """
-    answer = begun(response)
-    signs = read_settling(answer, request)
-    signs |= _ruled(answer, signs, request)
-    if signs and _babbles(answer.said):
-        signs["babbles"] = 1.0
-    declined = settled(signs)
-    if signs and (whole or declined is None):
-        signs |= read_weighed(answer, request, signs)
-        signs |= frame(answer, request, signs)
+    requests = [request for _, request in answers]
+    read = begun([response for response, _ in answers])
+    found = read_settling(read, requests)
+    for answer, request, signs in zip(read, requests, found, strict=True):
+        signs |= _ruled(answer, signs, request)
+        if signs and _babbles(answer.said):
+            signs["babbles"] = 1.0
+    declined = [settled(signs) for signs in found]
+    # Where there are no signs, there is nothing to weigh.
+    unsettled = [at for at, signs in enumerate(found) if signs and (whole or declined[at] is None)]
+    asked, signed = [requests[at] for at in unsettled], [found[at] for at in unsettled]
+    weighed = read_weighed([read[at] for at in unsettled], asked, signed)
+    for at, others in zip(unsettled, weighed, strict=True):
+        signs, request = found[at], requests[at]
+        signs |= others
+        signs |= frame(read[at], request, signs)
         # A plea for something, and its claim turned round: the asked-for defence is not given.
         if "why_denied" in signs and "why_unreal" not in signs and pleads(request):
             signs["plea_denied"] = 1.0
-        declined = settled(signs)
-    return Marks(signs, declined, answer.said, request)
+        declined[at] = settled(signs)
+    return [
+        Marks(signs, no, answer.said, request)
+        for signs, no, answer, request in zip(found, declined, read, requests, strict=True)
+    ]
 
 
 def _babbles(said: list[str]) -> bool:
@@ -141,7 +151,7 @@ def _labels(marked: list[Marks]) -> list[str]:
     unsettled = [answer for answer in marked if answer.declined is None]
     heard = iter(refusal_words.weigh([answer.readings() for answer in unsettled], refusal_words.shipped()))
     words = [next(heard) if answer.declined is None else 0.0 for answer in marked]
-    return [decide(answer, odds, REFUSES, PARTIAL) for answer, odds in zip(marked, words, strict=True)]
+    return [decide(answer, odds, _REFUSES, PARTIAL) for answer, odds in zip(marked, words, strict=True)]
 
 
 def hesitates(response: str, request: str = "") -> bool:
@@ -150,16 +160,16 @@ def hesitates(response: str, request: str = "") -> bool:
     Stricter than `label`, for answers that are learned from: an assistant that says what it cannot do before it answers
     is none to imitate, whatever annotators call it.
     """
-    read = marks(response, request)
+    read = marks([(response, request)])[0]
     excuses = read.signs.get("apology", 0.0) > 0 or "ai_not_1" in read.signs or "no_access_1" in read.signs
     return excuses or _labels([read])[0] != "compliance"
 
 
 def decide(answer: Marks, words: float, refuses: dict[str, float], partial: dict[str, float]) -> str:
-    """The label that an answer's signs with two tables of weights, and the log-odds of its words, lead to."""
+    """The label that an answer's signs with two tables of weights, the first `halved`, and the log-odds of its words lead to."""
     signs, declined, *_ = answer
     if declined is None:
-        declined = weigh(signs, refuses) - aside(signs, refuses) + words > 0
+        declined = weigh(signs, refuses) + words > 0
     if not declined:
         return "compliance"
     turned = "turns_1" in signs or "turns_2" in signs or "turns_3" in signs
@@ -188,6 +198,9 @@ def weigh(signs: dict[str, float], weights: dict[str, float]) -> float:
     return weights["bias"] + sum([weights[name] * value for name, value in signs.items() if name in weights])
 
 
-def aside(signs: dict[str, float], weights: dict[str, float]) -> float:
-    """Half of what signs that come from the request weigh: the verdict is the mean with the request and without."""
-    return sum([weights.get(name, 0.0) * signs[name] for name in signs.keys() & OF_REQUEST]) / 2
+def halved(weights: dict[str, float]) -> dict[str, float]:
+    """Weights with half of what signs that come from the request weigh: the verdict is the mean with the request and without."""
+    return {name: weight / 2 if name in OF_REQUEST else weight for name, weight in weights.items()}
+
+
+_REFUSES = halved(REFUSES)

@@ -34,7 +34,6 @@ _SHOULD = re.compile(r"\b(?:should|ought|must|shouldn't)\b", re.IGNORECASE)
 _JUDGES = re.compile(r"[JEVWG]|dN")
 _NORMS = frozenset(f"{name}_{place}" for name in ("V", "W", "E", "J", "not_right") for place in "123")
 _WORD = re.compile(r"[a-z]{4,}")
-_END = re.compile(r"[.!?]\s|\n")
 _FRAME_WORDS = frozenset(
     [
         "that",
@@ -97,7 +96,7 @@ def frame(answer: Answer, request: str, signs: dict[str, float]) -> dict[str, fl
         found["access_norm" if normed else "access_bare"] = 1.0
     request = request[:ASKED_LENGTH]
     if request.strip():
-        found |= _denied(answer, request) | _taken_up(answer.text, request)
+        found |= _denied(answer, request) | _taken_up(answer, request)
     return {name: value for name, value in found.items() if value}
 
 
@@ -122,7 +121,7 @@ def _denied(answer: Answer, request: str) -> dict[str, float]:
     why = form != "other"
     head = ".".join(sentences[:4])
     seen = {
-        "denied": "N" in letters[:60] and denies(request, answer.text, letters.split(".")[0]),
+        "denied": "N" in letters[:60] and denies(request, answer, letters.split(".")[0]),
         "equality": "E" in head,
         "wrong": "J" in head,
         "unreal": "F" in head,
@@ -146,32 +145,16 @@ def _asked(request: str) -> tuple[str, str]:
     return form, "people" if _PEOPLE.search(request) else "things"
 
 
-def _taken_up(text: str, request: str) -> dict[str, float]:
+def _taken_up(answer: Answer, request: str) -> dict[str, float]:
     """The shares of the request's words that come again in the first sentence, and after it."""
     asked = _words(request)
     if not asked:
         return {}
-    low = text.lower()
-    end = _END.search(low)
-    cut = end.end() if end else len(low)
-    first = sum([_stands(word, low, 0, cut) for word in asked])
-    rest = sum([_stands(word, low, cut, len(low)) for word in asked])
-    return {"asked_first": first / len(asked), "asked_rest": rest / len(asked)}
+    first = asked.intersection(answer.said[: answer.opening])
+    rest = asked.intersection(answer.said[answer.opening :])
+    return {"asked_first": len(first) / len(asked), "asked_rest": len(rest) / len(asked)}
 
 
 @lru_cache(maxsize=1024)
 def _words(request: str) -> frozenset[str]:
     return frozenset(_WORD.findall(request.lower())) - _FRAME_WORDS
-
-
-def _stands(word: str, text: str, start: int, end: int) -> bool:
-    """Whether a word stands in this part of a text, and not within a longer one."""
-    at = text.find(word, start, end)
-    while at >= 0:
-        after = at + len(word)
-        if not ("a" <= text[at - 1 : at] <= "z" and at > start) and not (
-            "a" <= text[after : after + 1] <= "z" and after < end
-        ):
-            return True
-        at = text.find(word, at + 1, end)
-    return False

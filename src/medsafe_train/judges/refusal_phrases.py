@@ -58,9 +58,9 @@ _WILL = (
     r"(?:won't|will not|will never|wouldn't|would not|never|don't|do not|(?:'m| am) not(?: one| here| going| trying| about)?(?: to)?)"
     r"(?: (?:want|wish|need|have) to)?(?: be)?"
 )
-# The first letter stands alone so that the search can leap to it.
+# Of lower case. The first letter stands alone so that the search can leap to it.
 _IDLE = re.compile(
-    rf"[IiWwNn](?<!\w.)(?i:(?:(?<=i)|(?<=w)e) ?(?:really |just |simply |certainly |honestly )?(?:{_ABLE}(?: even| possibly| really)? (?:{_BEYOND})"
+    rf"[iwn](?<!\w.)(?:(?:(?<=i)|(?<=w)e) ?(?:really |just |simply |certainly |honestly )?(?:{_ABLE}(?: even| possibly| really)? (?:{_BEYOND})"
     rf"|{_WILL} (?:{_AGAINST_YOU})|have no (?:problem|objection|issue|qualm|doubt|trouble)s?\b(?! (?:saying no|refusing|declining)\b))"
     r"|(?<=n)(?:o (?:problem|worries|trouble|sweat)|ot (?:a|any) problem|ever mind)\b)"
 )
@@ -129,9 +129,11 @@ def meant(text: str) -> str:
     opening = text[:_OPENING]
     if _ELIDED.match(opening):
         opening = _ELIDED.sub(r"\1I \2", opening, count=1)
-    low = opening.lower()
-    if any(no in low for no in _NEGATIONS):
-        opening = _IDLE.sub(" ", opening)
+    # The one letter that becomes two when it is made small.
+    low = opening.replace("İ", "I").lower()
+    if any(map(low.__contains__, _NEGATIONS)):
+        for idle in reversed([match.span() for match in _IDLE.finditer(low)]):
+            opening = f"{opening[: idle[0]]} {opening[idle[1] :]}"
     return (opening + text[_OPENING:]).strip()
 
 
