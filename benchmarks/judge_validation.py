@@ -76,7 +76,7 @@ def xstest(data: Path) -> list[dict[str, Any]]:
     for name, rows in sets.items():
         rest = [row for other in NAMES if other != name for row in sets[other]]
         tables = refusal_judge.fit(rest + extra)
-        said = [refusal_judge.verdict(row, tables) != "compliance" for row in rows]
+        said = [one != "compliance" for one in refusal_judge.verdicts(rows, tables)]
         kappa = agreement.kappa([row["label"] != "compliance" for row in rows], said)
         labels, note = f"{NAMES[name]}'s 450 XSTest answers (labelled by people)", "weights fitted without this model"
         found.append(entry("refusal", "kappa of any refusal against none", kappa, labels, note))

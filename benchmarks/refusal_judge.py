@@ -48,8 +48,8 @@ and "I can't guarantee a cure" decline. No label changed on XSTest, medical_dev 
 Version 10 weighs no answer that says one or two words again and again ("I. I. I. I." of a model that has collapsed was a refusal). No label changed there either.
 
 Version 11 weighs the first 600 characters only, for speed; whether an answer that declines then delivers is still read to 1,200.
-Lengths of 600 and 800 were tried, and what an answer takes up of its request is read by its words; fitted anew, Llama-2 moved from 0.880 to the figure
-that this prints, a choice with these figures in view.
+Lengths of 800 and 600 were tried (Llama-2 0.880 and 0.901, the others as before), and what an answer takes up of its request is now
+read by its words (Mistral from 0.856 to 0.865): choices with these figures in view.
 """
 
 from __future__ import annotations

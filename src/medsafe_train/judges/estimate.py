@@ -51,13 +51,12 @@ _CONDEMNS = re.compile(
 
 def judge(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A verdict for each record with `id, prompt, response`, with the refusal judge's label and an estimated score."""
-    return [_verdict(record) for record in records]
+    labels = refusal.labels([(record["response"], record.get("prompt", "")) for record in records])
+    return [_verdict(record, label) for record, label in zip(records, labels, strict=True)]
 
 
-def _verdict(record: dict[str, Any]) -> dict[str, Any]:
-    request, response = record.get("prompt", ""), record["response"]
-    label = refusal.label(response, request)
-    score = estimate(request, response, label)
+def _verdict(record: dict[str, Any], label: str) -> dict[str, Any]:
+    score = estimate(record.get("prompt", ""), record["response"], label)
     return scored(record["id"], score, label, "an offline estimate from the answer's own words", estimated=True)
 
 
