@@ -26,6 +26,9 @@ def offline(tmp_path_factory):
     assert "W&B failed" not in done.stdout and "login" not in (done.stdout + done.stderr).lower()
     folder = next((place / "o" / "runs" / "smoke").iterdir())
     (file,) = folder.rglob("*.wandb")
+    # The last but one line, before the gate's: what sends this run.
+    sends = done.stdout.replace("\n", "").split("wandb sync ")[1]
+    assert sends.startswith(str(file.parent)) and "offline" in sends
     return folder, wandb_file.read(file), place
 
 
@@ -173,6 +176,7 @@ class FailingRun:
     def __init__(self, breaks=()):
         self.breaks, self.summary, self.logged, self.artifacts, self.ended = breaks, {}, [], [], []
         self.settings = type("Settings", (), {"mode": "online"})
+        self.url, self.dir = "https://wandb.example/run", ""
 
     def log(self, values, step=None):
         if any(key.startswith(self.breaks) for key in values if self.breaks):
@@ -205,7 +209,9 @@ def test_online_breaking_off_in_the_middle_loses_nothing_else(tmp_path, monkeypa
     finished = Finished(tmp_path, report, items, report_samples.curve(5), {"demonstrations": made}, (made, made.folder))
     with start(Config(tracking=TrackingSettings(mode=TrackingMode.online)), tmp_path) as tracker:
         tracker.finish(finished)
-    assert run.ended == [0] and capsys.readouterr().out.count("broken off") == 1
+    said = capsys.readouterr().out
+    assert run.ended == [0] and said.count("broken off") == 1
+    assert (run.url in said) == (breaks != ("finish",))
     assert run.summary["after/medical_qa/medical_questions/accuracy"] == 0.4 and run.summary["validation/youden"] == 0.7
     for part, key in (("finetune/", "finetune/loss"), ("transcripts", "transcripts"), ("plots/", "plots/plane")):
         assert (key in run.logged) == (part not in breaks)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -208,8 +209,14 @@ def start(config: Config, folder: Path) -> Iterator[Tracker]:
             try:
                 if run is not None:
                     run.finish(exit_code=code)
+                    progress.heading("wandb", _where(run))
             except Exception as error:
                 progress.warn(f"W&B failed at the end ({_line(error)}); the run and its report are whole")
+
+
+def _where(run: Any) -> str:
+    # The folder that holds the run's file, and beside it what it logged as files.
+    return str(run.url or f"wandb sync {shlex.quote(str(Path(run.dir).parent))} sends this offline run")
 
 
 @contextmanager
