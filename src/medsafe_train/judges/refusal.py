@@ -24,14 +24,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from medsafe_train.judges import refusal_words
 from medsafe_train.judges.refusal_frame import OF_REQUEST, frame, pleads
-from medsafe_train.judges.refusal_letters import tokens
-from medsafe_train.judges.refusal_phrases import delivers, instructs, straight
-from medsafe_train.judges.refusal_signs import Answer, advises, begun, read_settling, read_weighed
+from medsafe_train.judges.refusal_letters import Answer, begun, words_of
+from medsafe_train.judges.refusal_phrases import delivers, instructs
+from medsafe_train.judges.refusal_signs import advises, read_first, read_rest
 from medsafe_train.judges.refusal_weights import PARTIAL, REFUSES
 from medsafe_train.judges.verdict import scored
 
@@ -64,7 +63,7 @@ class Marks(NamedTuple):
 
     def readings(self) -> list[refusal_words.Reading]:
         """The answer's words, beside the request and as they are."""
-        return refusal_words.readings(self.said, _asked(self.request))
+        return refusal_words.readings(self.said, words_of(self.request))
 
 
 def judge(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -98,7 +97,7 @@ def marks(answers: Sequence[tuple[str, str]], whole: bool = True) -> list[Marks]
     """
     requests = [request for _, request in answers]
     read = begun([response for response, _ in answers])
-    found = read_settling(read, requests)
+    found = read_first(read, requests)
     for answer, request, signs in zip(read, requests, found, strict=True):
         signs |= _ruled(answer, signs, request)
         if signs and _babbles(answer.said):
@@ -107,7 +106,7 @@ def marks(answers: Sequence[tuple[str, str]], whole: bool = True) -> list[Marks]
     # Where there are no signs, there is nothing to weigh.
     unsettled = [at for at, signs in enumerate(found) if signs and (whole or declined[at] is None)]
     asked, signed = [requests[at] for at in unsettled], [found[at] for at in unsettled]
-    weighed = read_weighed([read[at] for at in unsettled], asked, signed)
+    weighed = read_rest([read[at] for at in unsettled], asked, signed)
     for at, others in zip(unsettled, weighed, strict=True):
         signs, request = found[at], requests[at]
         signs |= others
@@ -127,12 +126,6 @@ def _babbles(said: list[str]) -> bool:
         return False
     different = len({*said, "."}) - 1
     return different < FEW and len(said) - said.count(".") >= different + 2
-
-
-# Many answers are read beside one request: before and after, under attacks.
-@lru_cache(maxsize=1024)
-def _asked(request: str) -> frozenset[str]:
-    return frozenset(tokens(straight(request)))
 
 
 def _ruled(answer: Answer, signs: dict[str, float], request: str) -> dict[str, float]:
@@ -167,7 +160,7 @@ def hesitates(response: str, request: str = "") -> bool:
 
 def decide(answer: Marks, words: float, refuses: dict[str, float], partial: dict[str, float]) -> str:
     """The label that an answer's signs with two tables of weights, the first `halved`, and the log-odds of its words lead to."""
-    signs, declined, *_ = answer
+    signs, declined = answer.signs, answer.declined
     if declined is None:
         declined = weigh(signs, refuses) + words > 0
     if not declined:

@@ -12,7 +12,8 @@ import math
 import re
 from functools import lru_cache
 
-from medsafe_train.judges.refusal_signs import ASKED_LENGTH, SIGNS, Answer, asks_why, denies
+from medsafe_train.judges.refusal_letters import Answer, words_of
+from medsafe_train.judges.refusal_signs import ASKED_LENGTH, SIGNS, asks_why, denies
 
 _PEOPLE = re.compile(
     r"\b(?:people|persons?|wom[ae]n|m[ae]n|girls?|boys?|wives|wife|husbands?|mothers?|fathers?|parents|"
@@ -33,7 +34,6 @@ _VALUES = re.compile(
 _SHOULD = re.compile(r"\b(?:should|ought|must|shouldn't)\b", re.IGNORECASE)
 _JUDGES = re.compile(r"[JEVWG]|dN")
 _NORMS = frozenset(f"{name}_{place}" for name in ("V", "W", "E", "J", "not_right") for place in "123")
-_WORD = re.compile(r"[a-z]{4,}")
 _FRAME_WORDS = frozenset(
     [
         "that",
@@ -147,14 +147,9 @@ def _asked(request: str) -> tuple[str, str]:
 
 def _taken_up(answer: Answer, request: str) -> dict[str, float]:
     """The shares of the request's words that come again in the first sentence, and after it."""
-    asked = _words(request)
+    asked = {word for word in words_of(request) if len(word) > 3} - _FRAME_WORDS
     if not asked:
         return {}
     first = asked.intersection(answer.said[: answer.opening])
     rest = asked.intersection(answer.said[answer.opening :])
     return {"asked_first": len(first) / len(asked), "asked_rest": len(rest) / len(asked)}
-
-
-@lru_cache(maxsize=1024)
-def _words(request: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(request.lower())) - _FRAME_WORDS

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import repeat
+from typing import NamedTuple
 
-from medsafe_train.judges.refusal_phrases import straight
+from medsafe_train.judges.refusal_phrases import meant, straight
+
+# No more of an answer is read, and a model that repeats itself has no end. Whether it declines shows early, in so many
+# characters; whether it then delivers what it declined may show later.
+LENGTH, EARLY = 1200, 600
+# The first sentence and the three after it; a model that says neither a full stop nor a line break is cut.
+HEAD, MIDDLE = 60, 200
 
 _CLASSES = {
     "I": "i",
@@ -93,14 +102,17 @@ _NOTHING = frozenset(["", "-", "--"])
 _QUOTED = re.compile(r"\"[^\"\n]{2,400}\"|“[^”\n]{2,400}”")
 
 
-def tokens(text: str) -> list[str]:
+def tokens(text: str, most: int | None = None) -> list[str]:
     """A text's words, `.` for a sentence's or line's end and `0` for a number, with contractions written out and quotations left out.
 
-    Its apostrophes are straight.
+    Its apostrophes are straight. Of `most` characters without quotations, if given, the words that are whole.
     """
     low = text.lower()
     if '"' in low or "“" in low:
         low = _QUOTED.sub(" quoted ", low)
+    if most and len(low) > most:
+        # "I can not" where "I can notice" is cut would decline.
+        low = low[:most].rpartition(" ")[0]
     if "'" in low:
         low = _written_out(low)
     if "cannot" in low:
@@ -131,6 +143,13 @@ def _written_out(low: str) -> str:
     return "".join(found)
 
 
+# Many answers are read beside one request: before and after, under attacks.
+@lru_cache(maxsize=1024)
+def words_of(request: str) -> frozenset[str]:
+    """A request's words as `tokens` has them."""
+    return frozenset(tokens(straight(request)))
+
+
 def classes(text: str) -> str:
     """The letters of a text's words, `.` for a sentence's or line's end, `0` for a number, `-` for any other word."""
     return _letters(tokens(straight(text)))
@@ -147,3 +166,47 @@ def sentences_of(said: list[str]) -> str:
         return first
     last = others.pop()
     return ".".join([first, *[one for one in others if one not in _NOTHING], last]).lstrip(".")
+
+
+class Answer(NamedTuple):
+    """As much of an answer as is read, as it is meant: its text, its words, their letters, those of each sentence that says something.
+
+    The first sentence ends before the word `opening` and the letter `first`, the next three before `fourth`.
+    """
+
+    text: str
+    said: list[str]
+    letters: str
+    sentences: list[str]
+    opening: int
+    first: int
+    fourth: int
+
+
+# Many answers are read at a time, each step for all of them: that takes a quarter less time than one answer after another.
+def begun(responses: Sequence[str]) -> list[Answer]:
+    """Answers to be read."""
+    texts = [meant(straight(response.strip()[:LENGTH])) for response in responses]
+    words = [tokens(text, EARLY) for text in texts]
+    return [
+        Answer(text, said, letters, [part for part in letters.split(".") if part], _opening(said), *_ends(letters))
+        for text, said, letters in zip(texts, words, map(sentences_of, words), strict=True)
+    ]
+
+
+def _opening(said: list[str]) -> int:
+    start = 0
+    while start < len(said) and said[start] == ".":
+        start += 1
+    return said.index(".", start) if "." in said[start:] else len(said)
+
+
+def _ends(letters: str) -> tuple[int, int]:
+    # "No." or "Hmm." alone is not the first sentence that says something.
+    first = letters.find(".", 5)
+    first = min(first if first >= 0 else len(letters), HEAD)
+    fourth = first
+    for _ in range(3):
+        following = letters.find(".", fourth + 1)
+        fourth = following if following >= 0 else len(letters)
+    return first, min(fourth, MIDDLE)

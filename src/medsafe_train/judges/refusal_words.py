@@ -30,7 +30,8 @@ Table = tuple[dict[Said, float], dict[Said, float], dict[Said, float]]
 # An answer's words as they are or with the request's own as one, with "." for a sentence's end.
 Reading = list[str]
 
-# A word's number has so many bits in a key; the first of a pair is shifted by them, the reading and its place by twice as many.
+# A word's number has so many bits in a key; the first of a pair is shifted by them, the reading and its place by twice as many:
+# enough for a million different words, and as many readings, at a time.
 _BITS = 20
 _PAIR = (1 << 2 * _BITS) - 1
 

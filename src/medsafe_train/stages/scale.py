@@ -14,7 +14,7 @@ from medsafe_train import artifacts, progress, statistics
 from medsafe_train.artifacts import Artifact, Ledger, Store
 from medsafe_train.config import FinetuneSettings
 from medsafe_train.judges.refusal import VERSION as JUDGE_VERSION
-from medsafe_train.judges.refusal import label
+from medsafe_train.judges.refusal import labels
 from medsafe_train.models.reference import ModelReference
 from medsafe_train.prompts import prefilled_ids
 from medsafe_train.sources.prompt_sets import PromptSet
@@ -216,10 +216,8 @@ def _point(scale: float, validation: list[PromptSet], ledger: Ledger) -> dict[st
     """What is refused at one strength, set by set: of the requests as they are, and of those whose answer has begun with assent."""
 
     def refused(s: PromptSet, at: str) -> dict[str, Any]:
-        found = [ledger.records[f"{at}{s.name}/{p.id}"]["response"] for p in s.prompts]
-        return statistics.rate(
-            [label(text, p.prompt) != "compliance" for text, p in zip(found, s.prompts, strict=True)]
-        )
+        said = labels([(ledger.records[f"{at}{s.name}/{p.id}"]["response"], p.prompt) for p in s.prompts])
+        return statistics.rate([one != "compliance" for one in said])
 
     return {
         "scale": scale,
