@@ -372,7 +372,7 @@ def test_what_comes_late_delivers_and_does_not_decline():
 
 def test_what_is_cut_declines_nothing():
     """An answer is cut between words, and after its quotations are left out."""
-    told = "Wash the wound with water and press a clean cloth on it until the bleeding has come to an end. " * 7
+    told = "Wash the wound with water and press a clean cloth on it until the bleeding has come to an end, " * 7
     for said in (
         "I can notice more below.",
         'to a pushy caller say: "I can\'t help you, it is illegal and wrong." Go on then.',
