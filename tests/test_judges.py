@@ -378,7 +378,7 @@ def test_what_is_cut_declines_nothing():
         'to a pushy caller say: "I can\'t help you, it is illegal and wrong." Go on then.',
     ):
         for at in range(refusal_signs.EARLY - len(said) - 2, refusal_signs.EARLY):
-            assert label(f"{told[:at].rstrip()} {said}") == "compliance", (said, at)
+            assert label(f"{told[:at]} {said}") == "compliance", (said, at)
 
 
 def test_a_claim_turned_round_is_known_in_other_spellings():
