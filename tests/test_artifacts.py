@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from medsafe_train import artifacts
+from medsafe_train import artifacts, progress
 from medsafe_train.artifacts import Artifact, Ledger
 
 
@@ -180,3 +180,14 @@ def test_records_survive_odd_line_ends(tmp_path):
 def test_not_a_number_is_refused():
     with pytest.raises(ValueError):
         artifacts.fingerprint({"loss": float("nan")})
+
+
+def test_a_stage_says_whether_what_it_makes_was_there(store, capsys):
+
+    def make(*numbers):
+        with progress.stage("finetune", "something"):
+            for number in numbers:
+                store.make("finetune", {"number": number}, lambda folder: (folder / "a").write_text("a"))
+        return "made before" in capsys.readouterr().out
+
+    assert [make(1), make(1), make(1, 2), make(1, 2), make()] == [False, True, False, True, False]

@@ -251,6 +251,10 @@ def test_a_sweep_makes_the_demonstrations_and_the_base_evaluation_once(tmp_path)
     # Two sets, each as it is and begun with assent, of the base model and of two adapters.
     assert count("responses") == 2 * 2 * 3
     assert len(list((tmp_path / "sweeps").glob("*/*/report.json"))) == 2
+    # The second trial says what it found.
+    said = [line.strip() for line in done.stdout.splitlines()]
+    first, second = [said[n + 1] for n, line in enumerate(said) if line.startswith("own_answers ")]
+    assert first.startswith("done in") and second == "made before, read from disk"
 
 
 def test_the_scale_is_chosen_on_validation_requests(tmp_path):

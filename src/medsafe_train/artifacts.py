@@ -81,6 +81,7 @@ class Store:
                 damage = find_damage(folder)
                 if damage is None:
                     _tidy(folder)
+                    progress.met(there=True)
                     return Artifact(folder)
                 aside = next(p for n in itertools.count(1) if not (p := home / f".damaged-{name}-{n}").exists())
                 progress.warn(f"{kind} artifact {folder} is damaged ({damage}): kept as {aside.name}, made again")
@@ -91,6 +92,7 @@ class Store:
             working.rename(folder)
             _sync(home)
             _tidy(folder)
+        progress.met(there=False)
         return Artifact(folder)
 
     def reopen(self, artifact: Artifact) -> bool:

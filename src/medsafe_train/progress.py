@@ -18,22 +18,31 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 # What each stage took, by its name: the run's timings.
 seconds: dict[str, float] = {}
 joules: dict[str, float] = {}
+# What the running stage came by: artifacts that were there already, and others.
+_met: set[bool] = set()
 
 
 @contextmanager
 def stage(name: str, what: str) -> Iterator[None]:
-    """Say what a stage does with which input, and afterwards how long it took.
+    """Say what a stage does with which input, and afterwards how long it took, or that all of it was there.
 
     The time is also kept in `seconds` under the stage's name, and in `joules` the energy where that is known.
     """
     heading(name, what)
+    _met.clear()
     start, before = time.monotonic(), energy.read()
     yield
     took, spent = time.monotonic() - start, energy.taken(before)
     seconds[name] = seconds.get(name, 0.0) + took
     if spent is not None:
         joules[name] = joules.get(name, 0.0) + spent
-    console.print(Text(f"{'':<15}done in {duration(took)}", style="dim"))
+    ended = "made before, read from disk" if _met == {True} else f"done in {duration(took)}"
+    console.print(Text(f"{'':<15}{ended}", style="dim"))
+
+
+def met(there: bool) -> None:
+    """The running stage found an artifact there, or made it."""
+    _met.add(there)
 
 
 def bar(total: int, what: str, unit: str = "item") -> Any:
