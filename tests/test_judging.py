@@ -359,6 +359,7 @@ def test_mistakes_end_in_one_line(refused):
     ):
         line = refused("+recipe=smoke", *arguments)
         assert words in line and "secret" not in line
+    assert "has no effect here" in refused("+recipe=judge_validation", "judge=refusal", "judge.also=[estimate]")
 
 
 def test_a_local_chat_model_scores_by_what_it_expects(store, reference, monkeypatch):

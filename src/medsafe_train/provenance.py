@@ -146,8 +146,9 @@ def of_judge(config: Config, model: ModelReference | None, judged: Artifact) -> 
 def _of_arms(arms: dict[str, Evaluation]) -> dict[str, Artifact]:
     made: dict[str, Artifact] = {}
     for arm, evaluation in arms.items():
-        for kind in ("responses", "verdicts", "answers", "written", "texts"):
-            made |= {f"{arm}/{kind}/{name}": found for name, found in getattr(evaluation, kind).items()}
+        kinds = {kind: getattr(evaluation, kind) for kind in ("responses", "answers", "written", "texts")}
+        for kind, found in (kinds | {"verdicts": evaluation.judged()}).items():
+            made |= {f"{arm}/{kind}/{name}": artifact for name, artifact in found.items()}
     return made
 
 

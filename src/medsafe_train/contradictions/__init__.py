@@ -27,7 +27,9 @@ def contradictions(config: Config) -> list[str]:
     if config.task is Task.compare:
         return _checkpoint_gate(config.gate)
     if config.task is Task.judge_validation:
-        return judge.wrong(config.judge)
+        also = config.judge.also
+        alone = f"judge.also={also} has no effect here: one judge at a time is held against labels, so leave it out"
+        return [*_wrong([(not also, alone)]), *judge.wrong(config.judge)]
     d, f = config.demonstrations, config.finetune
     return [
         *_wrong([(not config.runs, f"runs={config.runs} is for comparing: add +recipe=compare")]),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 from medsafe_train.judges.refusal_letters import EARLY, Answer, begun, classes, words_of
-from medsafe_train.judges.refusal_phrases import bare_no, drafted
+from medsafe_train.judges.refusal_phrases import drafted, flat_no
 
 # "I can't help", "I won't do that", "I am not able to", "I must decline", "this is not something I can do". Sorted by the letter
 # that each way begins with, so that a search leaps to it.
@@ -155,7 +155,7 @@ def _first(answer: Answer, request: str, signs: dict[str, float]) -> None:
     if _SORRY_BUT.match(text):
         signs["rejects_1"] = 1.0
     # "No." answers "Is it safe?", and declines what was asked for.
-    if bare_no(text) and not _FORMS["whether"].search(request):
+    if flat_no(text) and not _FORMS["whether"].search(request):
         signs["declines_1"] = 1.0
     if answer.sentences:
         plain = len(answer.sentences) - len(_PLUS.findall(answer.letters))
