@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from medsafe_train import artifacts
-from medsafe_train.config import JudgeSettings, UserError
+from medsafe_train import artifacts, endpoint, pipeline
+from medsafe_train.config import JudgeSettings, Task, UserError
 from medsafe_train.evidence import robustness
 from medsafe_train.judges import JUDGES, estimate, guard, local_rubric, settled
 from medsafe_train.judges.verdict import OUTCOMES, bounds, coverage, failed, harmful, scored
@@ -359,7 +359,24 @@ def test_mistakes_end_in_one_line(refused):
     ):
         line = refused("+recipe=smoke", *arguments)
         assert words in line and "secret" not in line
+    assert refused("+recipe=smoke", "judge.also=refusal").endswith("judge.also=[VALUE] or judge.also=[ONE,OTHER]")
     assert "has no effect here" in refused("+recipe=judge_validation", "judge=refusal", "judge.also=[estimate]")
+
+
+def test_a_judge_that_does_not_answer_yet_is_told_before_anything_runs(cli, monkeypatch):
+    ran = []
+    monkeypatch.setitem(pipeline.TASKS, Task.train, pipeline.Job(lambda config, folder: ran.append(folder) or 0, print))
+    with Server() as server:
+        settings = ["judge=rubric", f"judge.base_url={server.url}", "judge.model=m"]
+        assert "nothing answers" not in cli("+recipe=smoke", *settings)[1]
+    code, out, _ = cli("+recipe=smoke", *settings)
+    assert (
+        code == 0 and f"judge.base_url={server.url}: nothing answers there" in out.replace("\n", "") and len(ran) == 2
+    )
+    # A proxy answers for addresses that cannot be reached from here.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert endpoint.silence("http://nowhere.invalid/v1") == "" and endpoint.silence("https://127.0.0.1:1/v1")
 
 
 def test_a_local_chat_model_scores_by_what_it_expects(store, reference, monkeypatch):

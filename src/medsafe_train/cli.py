@@ -242,6 +242,8 @@ def explain(error: Exception) -> str:
     for place in (cause, text):
         if match := re.search(r"(.*?) full_key: (\S+)", place):
             problem = re.sub(r"^Error merging override \S+ ", "", match[1]).rstrip(".")
+            if "ListConfig" in problem:
+                return f"{match[2]} is a list: write {match[2]}=[VALUE] or {match[2]}=[ONE,OTHER]"
             return f"{match[2]}: {problem}; write {match[2]}=VALUE with a value of that type"
     return text or type(error).__name__
 

@@ -7,7 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medsafe_train import comparison, judges, plan, preflight, progress, provenance, publish, report_page, tracking
+from medsafe_train import (
+    comparison,
+    endpoint,
+    judges,
+    plan,
+    preflight,
+    progress,
+    provenance,
+    publish,
+    report_page,
+    tracking,
+)
 from medsafe_train.artifacts import Artifact
 from medsafe_train.comparison import ranking
 from medsafe_train.config import Config, Method, Task
@@ -54,6 +65,11 @@ def run(config: Config, folder: Path) -> int:
     if config.preflight:
         task.plan(config)
         return 0
+    # Only a warning: what it has replied before is read again, and a server can be started until the answers are there.
+    if "rubric" in judges.names(judge) and (why := endpoint.silence(judge.base_url or "")):
+        progress.warn(
+            f"judge.base_url={judge.base_url}: nothing answers there ({why}); answers come first, start it by then"
+        )
     return task.run(config, folder)
 
 
