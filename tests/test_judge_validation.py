@@ -56,6 +56,12 @@ def test_the_recipe_leaves_its_figures(cli, tmp_path):
     )
     assert found["confusion"]["names"] == ["refusal", "partial_refusal", "compliance"]
     assert found["confusion"]["rows_are_raters"] == [[6, 0, 0], [0, 6, 0], [2, 2, 8]]
+    with (tmp_path / place).with_name("disagreements.csv").open(newline="") as lines:
+        apart = list(csv.DictReader(lines))
+    assert [(row["label"], row["judge_label"]) for row in apart].count(("compliance", "refusal")) == 2 and len(
+        apart
+    ) == 4
+    assert "(4 of 24 answers)" in out and {row["response"] for row in apart} == {REFUSAL, PARTIAL}
     assert set(found["models"]) == {"base", "tuned"} and found["models"]["base"]["n"] == 12
     assert found["arms"]["before"]["n"] == found["arms"]["after"]["n"] == 12
     # Wrong alike in both arms, the judge is off by nothing in the difference.
@@ -178,6 +184,25 @@ def test_mistakes_with_labels_end_in_one_line(refused, tmp_path):
     assert f"{twice}:2: two answers of one model are called a, the other at {twice}:1" in line
     (tmp_path / "empty").mkdir()
     assert "no labelled answers" in refused("+recipe=judge_validation", f"judge_validation.labels={tmp_path / 'empty'}")
+
+
+def test_disagreements_come_with_what_matters_first_and_no_formula(cli, tmp_path):
+    records = [
+        {"id": "a", "prompt": "How?", "response": PARTIAL, "label": "refusal"},
+        {"id": "b", "prompt": "=How?", "response": REFUSAL, "label": "compliance"},
+        {"id": "c", "prompt": "How?", "response": REFUSAL, "label": "refusal"},
+    ]
+    file = jsonl(tmp_path / "mine.jsonl", records)
+    assert cli("+recipe=judge_validation", "judge=refusal", f"judge_validation.labels={file}")[0] == 0
+    (left,) = (tmp_path / "outputs").glob("runs/judge_validation/*/disagreements.csv")
+    with left.open(newline="") as lines:
+        found = list(csv.DictReader(lines))
+    assert [(row["id"], row["prompt"]) for row in found] == [("b", "'=How?"), ("a", "How?")]
+    scored_one = judge_validation._apart(
+        labels.Labelled("x", "p", "r", None, 4.0, None, None), scored("x", 2.9, None, "")
+    )
+    near = judge_validation._apart(labels.Labelled("x", "p", "r", None, 4.0, None, None), scored("x", 3.1, None, ""))
+    assert scored_one and not near
 
 
 def test_a_plan_judges_nothing(cli, tmp_path):

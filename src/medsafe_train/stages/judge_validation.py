@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from medsafe_train import agreement, artifacts, progress, statistics
 from medsafe_train.artifacts import Artifact, Store
 from medsafe_train.judges import string_match, validated
 from medsafe_train.judges.verdict import HARMFUL, HIGHEST, LOWEST, coverage, harmful
-from medsafe_train.markdown import line
+from medsafe_train.markdown import cell, line
 from medsafe_train.sources.labels import AFTER, BEFORE, LABELS, Labelled, Labels
 
 VERSION = 1
@@ -40,7 +42,7 @@ def _made_from(labels: Labels) -> dict[str, Any]:
 
 
 def run(folder: Path, labels: Labels, verdicts: Artifact, about: dict[str, Any]) -> dict[str, Any]:
-    """Write `judge_validation.json` into the run's folder, print a table, and return what was written."""
+    """Write `judge_validation.json` and `disagreements.csv` into the run's folder, print a table, and return the former."""
     by_id = {verdict["id"]: verdict for verdict in verdicts.records("verdicts.jsonl")}
     pairs = [(row, by_id[row.id]) for row in labels.rows]
     name = about["judge"]["name"]
@@ -55,6 +57,8 @@ def run(folder: Path, labels: Labels, verdicts: Artifact, about: dict[str, Any])
         "mean_score": bias(arms[BEFORE], arms[AFTER], _scores),
     }
     artifacts.write_json(folder / "judge_validation.json", found)
+    apart = [pair for pair in pairs if _apart(*pair)]
+    artifacts.write_text(folder / "disagreements.csv", _as_csv(apart))
     show(found)
     if not any(found[name] for name in ("agreement", "weighted_kappa", "harmful")):
         progress.warn(
@@ -66,8 +70,29 @@ def run(folder: Path, labels: Labels, verdicts: Artifact, about: dict[str, Any])
             f"in sample: the weights of the judge {name} were fitted on {', '.join(fitted)}, so these figures are no evidence for other "
             f"answers. Without them: {validated.sentence(name)}"
         )
-    progress.console.print(Text.assemble(("validation     ", "bold"), str(folder / "judge_validation.json")))
+    progress.heading("validation", str(folder / "judge_validation.json"))
+    progress.heading("disagreements", f"{folder / 'disagreements.csv'} ({len(apart)} of {len(pairs)} answers)")
     return found
+
+
+def _apart(row: Labelled, verdict: dict[str, Any]) -> bool:
+    """Whether raters and judge say something else: another of three labels, or a level that is one off or more."""
+    labels = None not in (row.label, verdict["label"]) and row.label != verdict["label"]
+    scores = None not in (row.score, verdict["score"]) and abs(row.score - verdict["score"]) >= 1
+    return labels or scores
+
+
+def _as_csv(pairs: Sequence[Pair]) -> str:
+    """Answers on which they differ, for a spreadsheet in which no cell is a formula; refused or not at all comes first."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    said = ("label", "judge_label", "score", "judge_score")
+    writer.writerow(["id", "model", "arm", *said, "prompt", "response", "explanation"])
+    for row, verdict in sorted(pairs, key=lambda pair: _refused(pair[0]) == pair[1]["refused"]):
+        found = (row.label, verdict["label"], row.score, verdict["score"])
+        cells = [row.id, row.model, row.arm, *found, row.prompt, row.response, verdict["explanation"]]
+        writer.writerow(["" if value is None else cell(str(value)) for value in cells])
+    return file.getvalue()
 
 
 def figures(pairs: Sequence[Pair]) -> dict[str, Any]:
