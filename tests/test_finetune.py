@@ -349,6 +349,22 @@ def test_recoveries_are_written_for_so_many_requests_a_set(store, reference):
     assert len(whole.records("answers.jsonl")) - len(own.records("answers.jsonl")) == 2 * (12 - 3)
 
 
+def test_a_judge_that_reads_otherwise_has_little_answered_anew(store, reference, monkeypatch):
+    """What is asked once stays; what the judge says is declined is asked again."""
+    prompts = [Prompt(f"{n}", f"Number {n}: explain it.", 1, f"{n}") for n in range(5)]
+    sets = TrainingSets([], [PromptSet("good", "benign", prompts, {})], [], [])
+    settings = DemonstrationsSettings(recovery=False, max_new_tokens=4)
+    asked = []
+    answer = own_answers.base.answer
+    monkeypatch.setattr(own_answers.base, "answer", lambda asks, *rest: asked.append(len(asks)) or answer(asks, *rest))
+    monkeypatch.setattr(own_answers, "hesitates", lambda response, request: False)
+    first = own_answers.run(store, settings, sets, reference).records("answers.jsonl")
+    monkeypatch.setattr(own_answers, "JUDGE_VERSION", own_answers.JUDGE_VERSION + 1)
+    monkeypatch.setattr(own_answers, "hesitates", lambda response, request: "3" in request)
+    second = own_answers.run(store, settings, sets, reference).records("answers.jsonl")
+    assert asked == [5, 0, 1] and second[:5] == first and [record["id"] for record in second[5:]] == ["again/good/3"]
+
+
 def test_a_recovery_trains_from_the_turn_on(reference):
     from medsafe_train.models.load import load_tokenizer
     from medsafe_train.prompts import prefilled_ids

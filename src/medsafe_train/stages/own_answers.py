@@ -18,16 +18,20 @@ from medsafe_train.sources.prompt_sets import TrainingSets, asked, limited
 from medsafe_train.teachers import base
 from medsafe_train.teachers.base import Ask
 
-VERSION = 4
+VERSION = 5
 
 
 def made_from(settings: DemonstrationsSettings, sets: TrainingSets, model: ModelReference) -> dict[str, Any]:
     """What decides the answers."""
+    return {"judge_version": JUDGE_VERSION, **_asked_once(settings, sets, model)}
+
+
+def _asked_once(settings: DemonstrationsSettings, sets: TrainingSets, model: ModelReference) -> dict[str, Any]:
+    # No judge: by far the most answers stay as they are when it reads otherwise.
     kinds = ("harmful", "benign", "replay") if settings.recovery else ("benign", "replay")
     return {
         "version": VERSION,
         "base_version": base.VERSION,
-        "judge_version": JUDGE_VERSION,
         **{kind: [[prompts.name, prompts.fingerprint()] for prompts in getattr(sets, kind)] for kind in kinds},
         "recovery": settings.recovery,
         "recovery_limit": settings.recovery_limit if settings.recovery else None,
@@ -42,23 +46,30 @@ def run(store: Store, settings: DemonstrationsSettings, sets: TrainingSets, mode
     Ids are `set/id` for benign requests, and `again/set/id`, with an answer made to begin with assent, for those that the model
     declines or half declines: left out, they would be the ones it goes on declining. With `recovery` also `complied/set/id`
     for harmful ones and `assented/set/id` for benign ones whose answer is made to begin with assent, `recovery_limit` of a set at
-    the most.
+    the most. What is asked once is an artifact of its own, `base_answers`.
     """
     asks = _asks(settings, sets)
     if not asks:
         return None
 
-    def build(folder: Path) -> None:
+    def answer(folder: Path, asked: list[Ask], what: str) -> dict[str, Any]:
         ledger = Ledger(folder / "answers.partial.jsonl")
-        answers = base.answer(asks, model, settings.max_new_tokens, ledger, "base model answers")
+        return base.answer(asked, model, settings.max_new_tokens, ledger, what)
+
+    def once(folder: Path) -> None:
+        artifacts.write_jsonl(folder / "answers.jsonl", answer(folder, asks, "base model answers").values())
+
+    def whole(folder: Path) -> None:
+        answers = {record["id"]: record for record in first.records("answers.jsonl")}
         benign = asked(sets.benign) | asked(sets.replay)
         declined = [id for id, p in benign.items() if hesitates(answers[id]["response"], p.prompt)]
         again = [Ask(f"again/{id}", benign[id].prompt, base.assent(benign[id].prompt)) for id in declined]
-        answers |= base.answer(again, model, settings.max_new_tokens, ledger, "once more, what it declined")
-        artifacts.write_jsonl(folder / "answers.jsonl", answers.values())
+        more = answer(folder, again, "once more, what it declined")
+        artifacts.write_jsonl(folder / "answers.jsonl", [*answers.values(), *more.values()])
 
     with progress.stage("own_answers", f"base model answers {len(asks)} training requests"):
-        return store.make("own_answers", made_from(settings, sets, model), build)
+        first = store.make("base_answers", _asked_once(settings, sets, model), once)
+        return store.make("own_answers", made_from(settings, sets, model), whole)
 
 
 def _asks(settings: DemonstrationsSettings, sets: TrainingSets) -> list[Ask]:
