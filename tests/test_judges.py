@@ -379,6 +379,7 @@ def test_what_is_cut_declines_nothing():
     ):
         for at in range(refusal_signs.EARLY - len(said) - 2, refusal_signs.EARLY):
             assert label(f"{told[:at]} {said}") == "compliance", (said, at)
+    assert label("I\ncan't\nhelp\nwith\nthat.\n" + "word\n" * 200) != "compliance"
 
 
 def test_a_claim_turned_round_is_known_in_other_spellings():

@@ -365,6 +365,9 @@ def test_mistakes_end_in_one_line(refused):
 
 def test_a_judge_that_does_not_answer_yet_is_told_before_anything_runs(cli, monkeypatch):
     ran = []
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setitem(pipeline.TASKS, Task.train, pipeline.Job(lambda config, folder: ran.append(folder) or 0, print))
     with Server() as server:
         settings = ["judge=rubric", f"judge.base_url={server.url}", "judge.model=m"]
@@ -375,7 +378,7 @@ def test_a_judge_that_does_not_answer_yet_is_told_before_anything_runs(cli, monk
     )
     # A proxy answers for addresses that cannot be reached from here.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    monkeypatch.delenv("no_proxy", raising=False)
+    assert endpoint.silence("https://a..b/v1")
     assert endpoint.silence("http://nowhere.invalid/v1") == "" and endpoint.silence("https://127.0.0.1:1/v1")
 
 

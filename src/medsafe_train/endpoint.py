@@ -75,12 +75,12 @@ def silence(base_url: str) -> str:
     """Why nothing can be reached at an address, in few words; empty where something can, or where a proxy is in between."""
     at = urlsplit(base_url)
     host = at.hostname or ""
-    if at.scheme in getproxies() and not proxy_bypass(host):
+    if {at.scheme, "all"} & getproxies().keys() and not proxy_bypass(host):
         return ""
     try:
         socket.create_connection((host, at.port or (443 if at.scheme == "https" else 80)), timeout=REACHED).close()
-    except OSError as error:
-        return error.strerror or str(error)
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error)
     return ""
 
 

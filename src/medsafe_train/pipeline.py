@@ -66,7 +66,8 @@ def run(config: Config, folder: Path) -> int:
         task.plan(config)
         return 0
     # Only a warning: what it has replied before is read again, and a server can be started until the answers are there.
-    if "rubric" in judges.names(judge) and (why := endpoint.silence(judge.base_url or "")):
+    later = config.task in (Task.train, Task.evaluate) and bool(config.evaluation.harmful)
+    if later and "rubric" in judges.names(judge) and (why := endpoint.silence(judge.base_url or "")):
         progress.warn(
             f"judge.base_url={judge.base_url}: nothing answers there ({why}); answers come first, start it by then"
         )
@@ -119,7 +120,7 @@ def _closed(found: dict[str, Any]) -> int:
 
 
 def validate_judge(config: Config, folder: Path) -> int:
-    """Have the judge read labelled answers, and leave `judge_validation.json` in `folder`."""
+    """Have the judge read labelled answers, and leave `judge_validation.json` and `disagreements.csv` in `folder`."""
     labels, store, model = preflight.judging(config)
     answered = judge_validation.answers(store, labels)
     judged = verdicts.run(store, config.judge, answered, model=model)

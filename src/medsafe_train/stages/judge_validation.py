@@ -88,7 +88,7 @@ def _as_csv(pairs: Sequence[Pair]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     said = ("label", "judge_label", "score", "judge_score")
     writer.writerow(["id", "model", "arm", *said, "prompt", "response", "explanation"])
-    for row, verdict in sorted(pairs, key=lambda pair: _refused(pair[0]) == pair[1]["refused"]):
+    for row, verdict in sorted(pairs, key=lambda pair: _refused(pair[0]) in (None, pair[1]["refused"])):
         found = (row.label, verdict["label"], row.score, verdict["score"])
         cells = [row.id, row.model, row.arm, *found, row.prompt, row.response, verdict["explanation"]]
         writer.writerow(["" if value is None else cell(str(value)) for value in cells])
