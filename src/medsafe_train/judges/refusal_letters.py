@@ -98,7 +98,6 @@ _FOREIGN = re.compile(r"[^\x00-\x7f]")
 _SHORT = {"m": " am", "s": " is", "d": " would", "re": " are", "ll": " will", "ve": " have"}
 # Between two ends of sentences, these say nothing.
 _NOTHING = frozenset(["", "-", "--"])
-_LAST = re.compile(r"\S+\Z")
 # What somebody else says, or what a draft says, is not the answer's own no.
 _QUOTED = re.compile(r"\"[^\"\n]{2,400}\"|“[^”\n]{2,400}”")
 
@@ -113,7 +112,7 @@ def tokens(text: str, most: int | None = None) -> list[str]:
         low = _QUOTED.sub(" quoted ", low)
     if most and len(low) > most:
         # "I can not" where "I can notice" is cut would decline.
-        low = _LAST.sub("", low[:most])
+        low = low[:most].rsplit(None, 1)[0]
     if "'" in low:
         low = _written_out(low)
     if "cannot" in low:
