@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from medsafe_train import artifacts, endpoint, pipeline
+from medsafe_train import address, artifacts, pipeline
 from medsafe_train.config import JudgeSettings, Task, UserError
 from medsafe_train.evidence import robustness
 from medsafe_train.judges import JUDGES, estimate, guard, local_rubric, settled
@@ -378,8 +378,8 @@ def test_a_judge_that_does_not_answer_yet_is_told_before_anything_runs(cli, monk
     )
     # A proxy answers for addresses that cannot be reached from here.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert endpoint.silence("https://a..b/v1")
-    assert endpoint.silence("http://nowhere.invalid/v1") == "" and endpoint.silence("https://127.0.0.1:1/v1")
+    assert address.silence("https://a..b/v1")
+    assert address.silence("http://nowhere.invalid/v1") == "" and address.silence("https://127.0.0.1:1/v1")
 
 
 def test_a_local_chat_model_scores_by_what_it_expects(store, reference, monkeypatch):

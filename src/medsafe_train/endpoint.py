@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import ipaddress
 import os
 import random
-import socket
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from medsafe_train import progress, prompts
+from medsafe_train.address import is_loopback
 from medsafe_train.artifacts import Ledger
 from medsafe_train.config import UserError
 from medsafe_train.replies import Mend, Reply, Trouble, as_record, blocked, read_error, read_reply, read_silence
@@ -24,8 +22,6 @@ Messages = list[dict[str, str]]
 
 # Seconds before the second attempt, doubled before each further one, and the longest that is ever waited.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
-# Seconds within which a server lets itself be connected to.
-REACHED = 5.0
 # So many items in a row without an answer, in spite of all retries, and the server is taken to be down.
 IN_A_ROW = 10
 # A key that is shorter is a placeholder (`none`, `EMPTY`), and hiding it would garble what is written.
@@ -69,28 +65,6 @@ def check(settings: EndpointSettings) -> str:
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise UserError(f"{where}={settings.api_key_env}: its value cannot be a key (spaces or odd characters): set it")
     return key or "none"
-
-
-def silence(base_url: str) -> str:
-    """Why nothing can be reached at an address, in few words; empty where something can, or where a proxy is in between."""
-    at = urlsplit(base_url)
-    host = at.hostname or ""
-    if {at.scheme, "all"} & getproxies().keys() and not proxy_bypass(host):
-        return ""
-    try:
-        socket.create_connection((host, at.port or (443 if at.scheme == "https" else 80)), timeout=REACHED).close()
-    except (OSError, UnicodeError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    return ""
-
-
-def is_loopback(base_url: str) -> bool:
-    """Whether an address is on this machine."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def ask(conversations: list[tuple[str, Messages]], settings: EndpointSettings, ledger: Ledger, what: str) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medsafe_train import (
+    address,
     comparison,
-    endpoint,
     judges,
     plan,
     preflight,
@@ -67,7 +67,7 @@ def run(config: Config, folder: Path) -> int:
         return 0
     # Only a warning: what it has replied before is read again, and a server can be started until the answers are there.
     later = config.task in (Task.train, Task.evaluate) and bool(config.evaluation.harmful)
-    if later and "rubric" in judges.names(judge) and (why := endpoint.silence(judge.base_url or "")):
+    if later and "rubric" in judges.names(judge) and (why := address.silence(judge.base_url or "")):
         progress.warn(
             f"judge.base_url={judge.base_url}: nothing answers there ({why}); answers come first, start it by then"
         )
