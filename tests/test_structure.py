@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HEIGHT = {
     "config": 0,
     "contradictions": 1,
-    "prompts": 1, "question_prompts": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "repeated": 1, "measured": 1, "agreement": 1, "progress": 1, "energy": 1, "principles": 1, "markdown": 1, "confidential": 1,
+    "prompts": 1, "question_prompts": 1, "address": 1, "endpoint": 1, "replies": 1, "artifacts": 1, "statistics": 1, "repeated": 1, "measured": 1, "agreement": 1, "progress": 1, "energy": 1, "principles": 1, "markdown": 1, "confidential": 1,
     "pages": 2,
     "teachers": 2, "judges": 2, "models": 2, "sources": 2, "quality": 2, "attacks": 2, "evidence": 2,
     "stages": 3, "comparison": 3, "report_page": 3, "publish": 3,
@@ -61,7 +61,7 @@ OWN |= {
 }
 OWN |= {("publish", "publish"), ("publish", "report_page")}
 OWN |= {("repeated", "statistics"), ("replies", "prompts"), ("artifacts", "progress"), ("progress", "energy")}
-OWN |= {("endpoint", beside) for beside in ("artifacts", "progress", "prompts", "replies")}
+OWN |= {("endpoint", beside) for beside in ("address", "artifacts", "progress", "prompts", "replies")}
 OWN |= {("pipeline", beside) for beside in ("preflight", "plan", "provenance", "tracking")}
 OWN |= {("plan", "preflight"), ("provenance", "preflight"), ("tracking", "provenance")}
 
