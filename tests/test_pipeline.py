@@ -318,6 +318,10 @@ def test_a_bar_that_is_soon_over_leaves_nothing_in_a_log(capsys):
     with progress.bar(3, "base answers", "answer") as bar:
         bar.update(3)
     assert capsys.readouterr().err == ""
+    # What a resumed training had done before tells nothing of how long the rest takes.
+    with progress.bar(10, "fine-tuning", "update", done=4) as bar:
+        bar.update(2)
+        assert (bar.n, bar.initial) == (6, 4)
 
 
 def test_names_are_no_markup_in_the_terminal(capsys):

@@ -45,13 +45,17 @@ def met(there: bool) -> None:
     _met.add(there)
 
 
-def bar(total: int, what: str, unit: str = "item") -> Any:
-    """A progress bar on standard error; where that is no terminal, a line every quarter of a minute at most."""
+def bar(total: int, what: str, unit: str = "item", done: int = 0) -> Any:
+    """A progress bar on standard error; where that is no terminal, a line every quarter of a minute at most.
+
+    What was `done` before it begins is shown, and counts for nothing in the speed.
+    """
     from tqdm import tqdm
 
     terminal = sys.stderr.isatty()
     return tqdm(
         total=total,
+        initial=done,
         desc=f"  {what}",
         unit=f" {unit}",
         leave=False,

@@ -220,8 +220,7 @@ def _watch() -> Any:
                 self.bar.close()
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            self.bar = progress.bar(state.max_steps, "fine-tuning", "update")
-            self.bar.update(state.global_step)
+            self.bar = progress.bar(state.max_steps, "fine-tuning", "update", done=state.global_step)
 
         def _stop(self, *_: Any) -> None:
             self.stopped = True
